@@ -1,0 +1,1 @@
+"""Where mathematics, networks and data meet; configuration stops in `build`."""

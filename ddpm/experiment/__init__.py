@@ -1,0 +1,1 @@
+"""What makes a run repeatable: parameters, provenance, workspace and tracking."""
