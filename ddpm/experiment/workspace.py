@@ -85,8 +85,7 @@ def work_folder(stage: str, fingerprint: str, root: Path) -> Iterator[Path]:
         file.write(str(os.getpid()))
         file.flush()
         yield folder
-        shutil.rmtree(folder)
-        lock.unlink()
+        shutil.rmtree(folder)  # the lock file stays: removing it would let two later runs hold two different files
 
 
 def require_writable(path: Path) -> None:

@@ -1,0 +1,152 @@
+"""Rules between parameters: what no single field can know."""
+
+from collections.abc import Callable, Mapping
+
+from ddpm.experiment.params import (
+    DataParams,
+    EvaluateParams,
+    FiguresParams,
+    ModelParams,
+    ObjectiveParams,
+    ReferenceParams,
+    SampleParams,
+    ScheduleParams,
+    Section,
+    TrainParams,
+)
+
+NORM_GROUPS = 32
+"""Groups of every GroupNorm in the net (Ho et al. 2020)."""
+
+
+def problems(sections: Mapping[str, Section]) -> list[str]:
+    """Every broken rule among the given (valid) sections, as `section.key rule, got value`.
+
+    A rule is asked only when all sections that it compares are there, so that a file with a wrong type in one section
+    still hears about all its other problems.
+    """
+    lines: list[str] = []
+    for rule in RULES:
+        names = [name for name in rule.__annotations__ if name != "return"]
+        if all(name in sections for name in names):
+            lines += rule(*(sections[name] for name in names))
+    return lines
+
+
+def _schedule(schedule: ScheduleParams) -> list[str]:
+    if schedule.kind in {"linear", "quadratic"} and schedule.beta_T <= schedule.beta_1:
+        return [f"schedule.beta_T must be in (beta_1, 1), got {schedule.beta_T} with beta_1 {schedule.beta_1}"]
+    return []
+
+
+def _widths(model: ModelParams) -> list[str]:
+    if min(model.multipliers) < 1:
+        return [f"model.multipliers must be at least 1 each, got {model.multipliers}"]
+    lines = []
+    if model.channels % 2:
+        lines.append(f"model.channels must be even (half sines, half cosines of time), got {model.channels}")
+    for multiplier in sorted(set(model.multipliers)):
+        width = model.channels * multiplier
+        if width % NORM_GROUPS:
+            lines.append(f"model.channels * {multiplier} must be divisible by the {NORM_GROUPS} norm groups, got {width}")
+        if width % model.heads:
+            lines.append(f"model.heads must divide every width of the net, got {model.heads} for {width} channels")
+    return lines
+
+
+def _resolutions(data: DataParams, model: ModelParams) -> list[str]:
+    lines, levels = [], len(model.multipliers)
+    if data.size % 2 ** (levels - 1):
+        lines.append(f"data.size must be divisible by {2 ** (levels - 1)} for {levels} model.multipliers, got {data.size}")
+    reached = [data.size // 2**level for level in range(levels)]
+    for resolution in model.attention:
+        if resolution not in reached:
+            lines.append(f"model.attention must list resolutions that the image reaches {reached}, got {resolution}")
+    return lines
+
+
+def _digits(data: DataParams, model: ModelParams) -> list[str]:
+    if data.source != "digits":
+        return []
+    lines = []
+    if data.crop != "none":
+        lines.append(f"data.crop must be none for digits, got {data.crop}")
+    if data.channels != 1:
+        lines.append(f"data.channels must be 1 for digits, got {data.channels}")
+    if data.labels == "digit" and model.num_classes not in {0, 10}:
+        lines.append(f"model.num_classes must be 0 or 10 for digits, got {model.num_classes}")
+    return lines
+
+
+def _labels(data: DataParams, model: ModelParams) -> list[str]:
+    if model.num_classes and data.labels == "none":
+        return [f"data.labels must name labels when model.num_classes is {model.num_classes}, got none"]
+    return []
+
+
+def _held_out(data: DataParams, reference: ReferenceParams, train: TrainParams, evaluate: EvaluateParams) -> list[str]:
+    if data.valid_split != "none":
+        return []
+    lines = []
+    if reference.split == "valid":
+        lines.append("reference.split must be train when data.valid_split is none, got valid")
+    if train.valid_every:
+        lines.append(f"train.valid_every must be 0 when data.valid_split is none, got {train.valid_every}")
+    if evaluate.floor:
+        lines.append("evaluate.floor must be false when data.valid_split is none, got true")
+    return lines
+
+
+def _floor(reference: ReferenceParams, evaluate: EvaluateParams) -> list[str]:
+    if evaluate.floor and reference.split == "valid":
+        return ["evaluate.floor must be false when reference.split is valid (it would compare a set with itself), got true"]
+    return []
+
+
+def _guidance(model: ModelParams, objective: ObjectiveParams, sample: SampleParams) -> list[str]:
+    lines = []
+    if objective.label_dropout and not model.num_classes:
+        lines.append(f"objective.label_dropout must be 0 for an unconditional model, got {objective.label_dropout}")
+    if sample.guidance_scale != 1 and not model.num_classes:
+        lines.append(f"sample.guidance_scale must be 1 for an unconditional model, got {sample.guidance_scale}")
+    elif sample.guidance_scale != 1 and not objective.label_dropout:
+        lines.append(
+            "sample.guidance_scale must be 1 when objective.label_dropout is 0 (the null label is never trained), "
+            f"got {sample.guidance_scale}"
+        )
+    return lines
+
+
+def _steps(schedule: ScheduleParams, sample: SampleParams) -> list[str]:
+    if sample.steps > schedule.T:
+        return [f"sample.steps must be at most schedule.T = {schedule.T}, got {sample.steps}"]
+    return []
+
+
+def _counts(sample: SampleParams, evaluate: EvaluateParams, figures: FiguresParams) -> list[str]:
+    lines, drawn = [], sample.num_images
+    if evaluate.num_images > drawn:
+        lines.append(f"evaluate.num_images must be at most sample.num_images = {drawn}, got {evaluate.num_images}")
+    tiles = figures.grid_rows * figures.grid_columns
+    if tiles > drawn:
+        lines.append(f"figures.grid_rows * grid_columns must be at most sample.num_images = {drawn}, got {tiles}")
+    if figures.strip_columns > sample.steps + 1:
+        lines.append(
+            f"figures.strip_columns must be at most sample.steps + 1 = {sample.steps + 1}, got {figures.strip_columns}"
+        )
+    return lines
+
+
+RULES: tuple[Callable[..., list[str]], ...] = (
+    _schedule,
+    _widths,
+    _resolutions,
+    _digits,
+    _labels,
+    _held_out,
+    _floor,
+    _guidance,
+    _steps,
+    _counts,
+)
+"""A rule names the sections that it compares as its arguments."""
