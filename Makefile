@@ -1,0 +1,99 @@
+# Every target works on a fresh clone; what it needs is installed into .venv first. `make` or `make help` lists them.
+#
+# A GPU machine that brings its own torch (>= 2.11) keeps it: `pip install -e .` leaves a torch that fits pyproject.toml
+# alone, and `pip install --no-deps --no-build-isolation -e .` needs no network. `python -m ddpm STAGE` then runs a stage
+# from this folder, `dvc repro` all of them; no make, no .venv.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+.PHONY: help quick test check lint types layers audit ui lock clean runtime dev
+
+BIN := .venv/bin
+PORT ?= 5000
+STARTED := $(shell date +%s)
+
+# Stages and tools find the environment's python first, also through a bare `python` in dvc.yaml. No tool phones home.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DO_NOT_TRACK := true
+export DVC_NO_ANALYTICS := true
+export MLFLOW_DISABLE_TELEMETRY := true
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+quick: runtime  ## install what the study needs and run all of dvc.yaml: prepare ... figures
+	@if git rev-parse --git-dir >/dev/null 2>&1; then \
+	if grep -qs no_scm .dvc/config.local; then python -m dvc config --local --unset core.no_scm; fi; \
+	else python -m dvc config --local core.no_scm true; fi
+	@python -m dvc repro
+	@spent=$$(( $$(date +%s) - $(STARTED) )); \
+	echo; echo "Done in $$(( spent / 60 )) min $$(( spent % 60 )) s."; \
+	echo "  results/metrics.json   the numbers"; \
+	echo "  results/figures/       the pictures"; \
+	echo "  make ui                curves and experiments in the MLflow UI"; \
+	echo "Next: change a number in params.yaml and run 'make quick' again: only what depends on it runs."; \
+	if ! git rev-parse --verify --quiet HEAD >/dev/null 2>&1; then \
+	echo "Experiments (dvc exp run) need git and one commit: git init && git add . && git commit -m start"; \
+	elif ! git -c user.useConfigOnly=true var GIT_COMMITTER_IDENT >/dev/null 2>&1; then \
+	echo "Experiments (dvc exp run) need a git identity: git config user.name NAME && git config user.email MAIL"; fi
+
+test: dev  ## install what the tests need and run them
+	@python -m pytest
+
+check: lint types layers audit  ## ruff, mypy, import-linter, and dvc.yaml against the imports
+
+lint: dev
+	python -m ruff check
+	python -m ruff format --check
+
+types: dev
+	python -m mypy
+
+layers: dev
+	lint-imports
+
+audit: dev
+	python -m pipeline.audit
+
+ui: runtime  ## MLflow UI on 127.0.0.1 (PORT=5000)
+	@store="$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"; \
+	case "$$store" in http*) echo "MLFLOW_TRACKING_URI is a server: open $$store"; exit 0;; esac; \
+	python -m mlflow ui --host 127.0.0.1 --port $(PORT) --backend-store-uri "$$store"
+
+# Needs uv. Pins stay as they are unless pyproject.toml or constraints.txt asks otherwise; UPGRADE=--upgrade renews all.
+UPGRADE ?=
+COMPILE = uv pip compile pyproject.toml --constraint constraints.txt --universal --generate-hashes --no-emit-index-url \
+	--no-annotate --no-header --quiet $(UPGRADE)
+lock:  ## make requirements.lock and requirements-dev.lock again from pyproject.toml (needs uv)
+	@command -v uv >/dev/null || { echo "make lock: uv is missing; install it with: pip install uv"; exit 1; }
+	$(COMPILE) --output-file requirements.lock
+	$(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+
+clean:  ## delete caches of tools; keeps .venv, data, results and experiments
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+# What is installed is recorded as a copy of its lock inside .venv: no network and no pip while the lock stays the same.
+INSTALL := python -m pip install --no-input --no-deps
+define install_lock
+	@cmp -s $(1) .venv/$(1) || { \
+	echo "Installing $(1) into .venv (5.5 GB on disk, some minutes)"; \
+	$(INSTALL) --require-hashes -r $(1) | { grep -v 'already satisfied' || true; }; cp $(1) $(2) .venv/; }
+	@cmp -s pyproject.toml .venv/pyproject.toml || { \
+	$(INSTALL) --quiet --no-build-isolation -e . && cp pyproject.toml .venv/; }
+endef
+
+runtime: $(BIN)/pip
+	$(call install_lock,requirements.lock)
+
+dev: $(BIN)/pip  # the dev lock contains the runtime lock, so one installation serves both
+	$(call install_lock,requirements-dev.lock,requirements.lock)
+
+$(BIN)/pip:
+	@for python in python3.11 python3 python3.12 python3.13 python3.14; do \
+	if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	$$python -m venv .venv && exit 0; fi; done; \
+	echo "make: no Python >= 3.11 with its venv module was found; install python3.11 (Debian: also python3.11-venv)"; exit 1
