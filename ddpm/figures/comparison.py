@@ -1,0 +1,46 @@
+"""Real and generated images side by side, so that the eye can judge what a metric says."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from ddpm.figures.grid import PADDING, tile
+from ddpm.figures.look import INK, PAPER, type_face
+
+GUTTER_PIXELS = 28
+CAPTION_PIXELS = 17
+HEAD_PIXELS = CAPTION_PIXELS + 14
+
+
+def real_and_generated(
+    real: NDArray[np.uint8],
+    samples: NDArray[np.uint8],
+    rows: int,
+    columns: int,
+    zoom: int,
+    captions: tuple[str, str] = ("real", "generated"),
+) -> Image.Image:
+    """Draw two grids of the same size next to each other, each under its caption.
+
+    Args:
+        real, samples: uint8 (count, height, width, channels); the first rows x columns of each are shown.
+        captions: what stands over the left and over the right grid.
+
+    Raises:
+        ValueError: too few images, or images of two shapes.
+    """
+    if real.shape[1:] != samples.shape[1:]:
+        raise ValueError(
+            f"comparison: real and generated images must have one shape, got {real.shape[1:]} and {samples.shape[1:]}; "
+            "compare samples with the prepared images of the same params.yaml"
+        )
+    grids = [tile(images, rows, columns, zoom) for images in (real, samples)]
+    width, height = grids[0].size
+    picture = Image.new("RGB", (2 * width + GUTTER_PIXELS, height + HEAD_PIXELS), PAPER)
+    draw = ImageDraw.Draw(picture)
+    for left, grid, caption in zip((0, width + GUTTER_PIXELS), grids, captions, strict=True):
+        picture.paste(grid.convert("RGB"), (left, HEAD_PIXELS))
+        draw.text((left + PADDING, 6), caption, fill=INK, font=type_face(CAPTION_PIXELS))
+    return picture
