@@ -1,0 +1,104 @@
+"""Experiments side by side: the parameters in which they differ and the numbers that came out."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import click
+
+MISSING = "-"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One column of the report; keys of `metrics` begin with the stem of their file."""
+
+    name: str
+    params: Mapping[str, object]
+    metrics: Mapping[str, float]
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """The leaves of nested mappings under dotted keys; lists are leaves."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def experiments(shown: Sequence[Mapping[str, Any]]) -> list[Experiment]:
+    """Workspace, commits and experiments from the JSON of `dvc exp show`, in its order, without unreadable ones."""
+    rows: list[Experiment] = []
+    for commit in shown:
+        runs = [run["revs"][0] for run in commit["experiments"] or [] if run["revs"]]
+        rows += [_experiment(row) for row in (commit, *runs) if row.get("data")]
+    return rows
+
+
+def table(columns: Sequence[Experiment]) -> list[list[str]]:
+    """A header and one row for each parameter that differs and each metric; one column for each experiment."""
+    params = _side_by_side([column.params for column in columns])
+    differing = [(key, values) for key, values in params if any(value != values[0] for value in values)]
+    metrics = _side_by_side([column.metrics for column in columns])
+    rows = [[key, *map(_show, values)] for key, values in (*differing, *metrics)]
+    return [["", *(column.name for column in columns)], *rows]
+
+
+def as_text(rows: Sequence[Sequence[str]]) -> str:
+    """Aligned columns, for a terminal."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def as_markdown(rows: Sequence[Sequence[str]]) -> str:
+    """The same as a Markdown table."""
+    rule = ["---", *["---:"] * (len(rows[0]) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:]))
+
+
+def _side_by_side(trees: Sequence[Mapping[str, object]]) -> list[tuple[str, list[object]]]:
+    keys = dict.fromkeys(key for tree in trees for key in tree)
+    return [(key, [tree.get(key, MISSING) for tree in trees]) for key in keys]
+
+
+def _experiment(row: Mapping[str, Any]) -> Experiment:
+    data, rev = row["data"], row["rev"]
+    params = {key: value for file in data["params"].values() for key, value in flatten(file.get("data") or {})}
+    metrics = {
+        key: value
+        for path, file in data["metrics"].items()
+        for key, value in flatten(file.get("data") or {}, f"{PurePosixPath(path).stem}.")
+        if isinstance(value, int | float)
+    }
+    return Experiment(row.get("name") or (rev if rev == "workspace" else rev[:7]), params, metrics)
+
+
+def _show(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+@click.command()
+@click.option("--markdown", is_flag=True, help="Print a Markdown table instead of aligned text.")
+@click.option("--all-commits", is_flag=True, help="Show the experiments of all commits, not of the newest alone.")
+def main(markdown: bool, all_commits: bool) -> None:
+    """Show experiments side by side: the parameters that differ, and all metrics.
+
+    Example:
+
+        python -m pipeline.report --markdown
+    """
+    command = [sys.executable, "-m", "dvc", "exp", "show", "--json", *(["--all-commits"] if all_commits else [])]
+    shown = subprocess.run(command, capture_output=True, text=True, check=False)
+    if shown.returncode != 0:
+        raise click.ClickException(f"`dvc exp show` failed: {shown.stderr.strip()}")
+    click.echo((as_markdown if markdown else as_text)(table(experiments(json.loads(shown.stdout)))))
+
+
+if __name__ == "__main__":
+    main()

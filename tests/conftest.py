@@ -1,0 +1,24 @@
+"""Settings of all tests: reproducible, silent to the outside, and no more than two threads each.
+
+They are environment variables, because torch and MLflow read them on import; nothing heavy is imported here.
+"""
+
+import os
+
+from hypothesis import settings
+
+for threads in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(threads, "2")
+os.environ.update(
+    DDPM_TRACKING="off",  # tests of tracking itself turn it on, with a store of their own
+    MPLBACKEND="Agg",
+    DO_NOT_TRACK="true",
+    DVC_NO_ANALYTICS="true",
+    MLFLOW_DISABLE_TELEMETRY="true",
+)
+os.environ.pop("MLFLOW_TRACKING_URI", None)  # a developer's server must not receive the runs of tests
+os.environ.pop("DVC_ROOT", None)
+
+# The same examples on every run and machine; a slow machine is no failure.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
