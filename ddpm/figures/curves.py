@@ -71,7 +71,7 @@ def draw_loss(axes: Axes, step: Series, loss: Series, valid: Series) -> None:
             linewidth=1.0,
             clip_on=False,  # the last point lies on the edge
             zorder=3,
-            label="held out",
+            label="held out, EMA weights",
         )
     if loss.min() > 0 and loss.max() / loss.min() > LOG_SCALE_FROM:
         axes.set_yscale("log")
