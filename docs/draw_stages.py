@@ -27,7 +27,10 @@ MONO_ADVANCE = 0.0845  # inches per character at 10 points
 
 
 def describe() -> dict[str, str]:
-    """Sections, upstream stages and files of each stage, as text chunks; a test compares them with the table, so a stale picture is noticed."""
+    """Sections, upstream stages and files of each stage, as text chunks.
+
+    A test compares them with the table, so that a stale picture is noticed.
+    """
     return {
         name: f"{', '.join(stage.sections)}; {', '.join(stage.upstream) or 'none'}; {', '.join(files(stage))}"
         for name, stage in STAGES.items()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
@@ -26,7 +28,7 @@ def real_and_generated(
 
     Args:
         real, samples: uint8 (count, height, width, channels); the first rows x columns of each are shown.
-        captions: what stands over the left and over the right grid.
+        captions: what stands over the left and over the right grid; a long one makes its half wider, it is never cut.
 
     Raises:
         ValueError: too few images, or images of two shapes.
@@ -37,10 +39,11 @@ def real_and_generated(
             "compare samples with the prepared images of the same params.yaml"
         )
     grids = [tile(images, rows, columns, zoom) for images in (real, samples)]
-    width, height = grids[0].size
-    picture = Image.new("RGB", (2 * width + GUTTER_PIXELS, height + HEAD_PIXELS), PAPER)
+    face = type_face(CAPTION_PIXELS)
+    width = max(grids[0].width, *(ceil(face.getlength(caption)) + 2 * PADDING for caption in captions))
+    picture = Image.new("RGB", (2 * width + GUTTER_PIXELS, grids[0].height + HEAD_PIXELS), PAPER)
     draw = ImageDraw.Draw(picture)
     for left, grid, caption in zip((0, width + GUTTER_PIXELS), grids, captions, strict=True):
         picture.paste(grid.convert("RGB"), (left, HEAD_PIXELS))
-        draw.text((left + PADDING, 6), caption, fill=INK, font=type_face(CAPTION_PIXELS))
+        draw.text((left + PADDING, 6), caption, fill=INK, font=face)
     return picture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ def strip(frames: NDArray[np.uint8], labels: Sequence[int], zoom: int, caption: 
         frames: uint8 (columns, rows, height, width, channels), 1 or 3 channels.
         labels: the step t of each column.
         zoom: finished pixels per image pixel, at least 1.
-        caption: one line above the strip; none when empty.
+        caption: one line above the strip, none when empty; a long one makes the picture wider, it is never cut.
 
     Raises:
         ValueError: frames that hold no images, or labels that do not match the columns.
@@ -46,13 +47,14 @@ def strip(frames: NDArray[np.uint8], labels: Sequence[int], zoom: int, caption: 
 
     tile_pixels = frames.shape[3] * zoom
     texts, face = fit_labels(labels, tile_pixels)
-    caption_height = CAPTION_PIXELS + 12 if caption else 0
-    head = caption_height + LABEL_PIXELS + 8
-    picture = Image.new("RGB", (sheet.width, sheet.height + head), PAPER)
+    title = type_face(CAPTION_PIXELS)
+    head = LABEL_PIXELS + 8 + (CAPTION_PIXELS + 12 if caption else 0)
+    width = max(sheet.width, ceil(title.getlength(caption)) + 2 * PADDING)
+    picture = Image.new("RGB", (width, sheet.height + head), PAPER)
     picture.paste(sheet, (0, head))
     draw = ImageDraw.Draw(picture)
     if caption:
-        draw.text((PADDING, 6), caption, fill=INK, font=type_face(CAPTION_PIXELS))
+        draw.text((PADDING, 6), caption, fill=INK, font=title)
     for column, text in enumerate(texts):
         center = PADDING + column * (tile_pixels + PADDING) + tile_pixels / 2
         draw.text((center, head - 4), text, fill=MUTED, font=face, anchor="mb")

@@ -71,6 +71,15 @@ def test_comparison_shows_both_grids_unchanged() -> None:
     assert (picture[:-height, -width:] < 128).any()  # and over the right one
 
 
+def test_a_long_caption_widens_the_comparison() -> None:
+    def drawn(caption: str) -> np.ndarray:
+        return np.asarray(real_and_generated(numbered(1), numbered(1), 1, 1, 8, ("real", caption)))
+
+    short, long = drawn("generated"), drawn("generated, a caption that is wider than its grid")
+    assert long.shape[1] > short.shape[1]
+    assert (long[:, -2:] == 255).all()  # the page ends after the caption
+
+
 def test_comparison_refuses_images_of_two_shapes() -> None:
     with pytest.raises(ValueError, match=r"must have one shape, got \(2, 3, 1\) and \(2, 3, 3\)"):
         real_and_generated(numbered(4), numbered(4, channels=3), rows=1, columns=1, zoom=1)

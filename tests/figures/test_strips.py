@@ -36,6 +36,14 @@ def test_labels_lose_their_name_before_they_lose_legibility() -> None:
         fit_labels([0, 1000], 8)
 
 
+def test_a_long_caption_widens_the_picture() -> None:
+    plain = np.asarray(strip(frames(2, 1), [0, 1000], 3))
+    titled = np.asarray(strip(frames(2, 1), [0, 1000], 3, "a caption that is wider than two columns"))
+    assert titled.shape[1] > plain.shape[1]
+    assert (titled[:, -2:] == 255).all()
+    np.testing.assert_array_equal(titled[-plain.shape[0] :, : plain.shape[1]], plain)
+
+
 def test_refusals() -> None:
     with pytest.raises(ValueError, match="each of the 4 columns needs one label, got 3"):
         strip(frames(4, 2), [0, 1, 2], 2)
