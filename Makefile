@@ -53,7 +53,7 @@ types: dev
 	python -m mypy
 
 layers: dev
-	lint-imports
+	lint-imports --no-logo
 
 audit: dev
 	python -m pipeline.audit
