@@ -4,6 +4,7 @@ There are no defaults here: a default inside a model would be a parameter that n
 ruamel.yaml, the parser DVC uses, so that `-S train.learning_rate=1e-05` is a number for both.
 """
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -88,6 +89,7 @@ class TrainParams(Section):
     deterministic: bool
     log_every: int = Count
     valid_every: int = Field(ge=0)
+    valid_images: int = Count
     checkpoint_every: int = Count
 
 
@@ -199,6 +201,20 @@ def section_type(name: str) -> type[Section]:
     annotation = Params.model_fields[name].annotation
     assert annotation is not None and issubclass(annotation, Section)
     return annotation
+
+
+def override_text(text: str, overrides: Sequence[str]) -> str:
+    """The YAML text with parameters changed and comments kept; the text itself when nothing is changed."""
+    if not overrides:
+        return text
+    editor = YAML(typ="rt")
+    editor.width = 200
+    tree = editor.load(text)
+    for override in overrides:
+        _override(tree, override)
+    out = io.StringIO()
+    editor.dump(tree, out)
+    return out.getvalue()
 
 
 def _yaml() -> YAML:

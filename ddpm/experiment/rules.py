@@ -123,6 +123,12 @@ def _steps(schedule: ScheduleParams, sample: SampleParams) -> list[str]:
     return []
 
 
+def _cadence(train: TrainParams) -> list[str]:
+    if train.valid_every % train.log_every:
+        return [f"train.valid_every must be a multiple of train.log_every = {train.log_every}, got {train.valid_every}"]
+    return []
+
+
 def _counts(sample: SampleParams, evaluate: EvaluateParams, figures: FiguresParams) -> list[str]:
     lines, drawn = [], sample.num_images
     if evaluate.num_images > drawn:
@@ -147,6 +153,7 @@ RULES: tuple[Callable[..., list[str]], ...] = (
     _floor,
     _guidance,
     _steps,
+    _cadence,
     _counts,
 )
 """A rule names the sections that it compares as its arguments."""

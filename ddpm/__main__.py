@@ -1,0 +1,69 @@
+"""`python -m ddpm`: the commands. Help answers without torch and without mlflow."""
+
+import os
+from importlib import import_module
+
+import click
+
+COMMANDS = {
+    "recipe": "Choose a documented experiment and write params.yaml.",
+    "prepare": "Raw images -> one uint8 array per split.",
+    "reference": "Real images -> feature statistics.",
+    "train": "Prepared images -> EMA weights.",
+    "sample": "Weights -> images.",
+    "evaluate": "Samples and reference -> metrics.json.",
+    "figures": "Everything -> pictures.",
+}
+"""Command -> its line in the overview; the command itself lives in ddpm/cli/<name>.py. In the order of the pipeline."""
+
+
+class Commands(click.Group):
+    """Loads a command when it is called, and says what a user can mend in one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """In the order of the pipeline."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import ddpm/cli/<name>.py."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"ddpm.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The overview, without importing any command."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Turn what a user caused (ValueError) or the machine refused (OSError) into lines; DDPM_TRACEBACK=1 shows more."""
+        try:
+            return super().invoke(ctx)
+        except (ValueError, OSError) as error:
+            if os.environ.get("DDPM_TRACEBACK"):
+                raise
+            raise click.ClickException(_message(error)) from None
+
+
+def _message(error: ValueError | OSError) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'disk'}: {error.strerror.lower()}; nothing finished was lost, run the command again"
+    return str(error)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ddpm")
+def main() -> None:
+    """A reproducible DDPM experiment, stage by stage.
+
+    \b
+    Example, the whole pipeline (what changed is run, the rest comes from the cache):
+      dvc repro
+    Example, one stage by hand:
+      python -m ddpm sample --checkpoint data/weights/ema.safetensors --out work/mine
+    """
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m ddpm")

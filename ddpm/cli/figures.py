@@ -1,0 +1,70 @@
+"""ddpm figures: everything -> pictures."""
+
+from pathlib import Path
+
+import click
+
+from ddpm.cli import stage
+
+
+@click.command()
+@stage.params_options
+@stage.path_option("--checkpoint", stage.WEIGHTS, "Weights for the denoising strip.")
+@stage.path_option("--samples", stage.SAMPLES / "images.npy", "Samples for the grids.")
+@stage.path_option("--data", stage.PREPARED, "Folder of prepared images.")
+@stage.path_option("--curve", stage.RESULTS / "train.csv", "Training curve.")
+@stage.path_option("--metrics", stage.RESULTS / "metrics.json", "Metrics for the captions.")
+@stage.path_option("--out", stage.RESULTS / "figures", "Folder for the pictures.")
+@stage.device_option
+def figures(
+    params_path: Path,
+    overrides: tuple[str, ...],
+    checkpoint: Path,
+    samples: Path,
+    data: Path,
+    curve: Path,
+    metrics: Path,
+    out: Path,
+    device: str,
+) -> None:
+    """Draw the sample grid, the curves, and both processes step by step.
+
+    \b
+    Example:
+      python -m ddpm figures -S figures.zoom=8 --out work/large_figures
+    """
+    params = stage.load_params(params_path, overrides)
+
+    import json
+
+    from ddpm.data.store import open_split
+    from ddpm.engine.checkpoint import load_checkpoint
+    from ddpm.engine.device import pick_device
+    from ddpm.engine.figures import FIGURES, Material, draw_figures
+    from ddpm.experiment.workspace import require_writable
+
+    place = pick_device(device)
+    stage.require_files(curve, metrics)
+    images = stage.load_array(samples)
+    wanted = params.figures.grid_rows * params.figures.grid_columns
+    if len(images) < wanted:
+        raise ValueError(f"{samples}: figures.grid_rows * grid_columns = {wanted} needs as many samples, got {len(images)}")
+    material = Material(
+        figures=params.figures,
+        sample=params.sample,
+        checkpoint=load_checkpoint(checkpoint),
+        samples=images[:wanted],
+        real=open_split(data, "train").images,
+        curve=curve,
+        metrics=json.loads(metrics.read_text()),
+        device=place,
+    )
+    require_writable(out / "samples.png")
+    defaults = (stage.WEIGHTS, stage.SAMPLES / "images.npy", stage.PREPARED, stage.RESULTS / "figures")
+    standard = (checkpoint, samples, data, out) == defaults
+    with (
+        stage.recorded("figures", params, place.type, standard) as recorder,
+        stage.progress("figures", len(FIGURES), "figures") as bar,
+    ):
+        recorder.artifacts = draw_figures(material, out, bar.update)
+    click.echo(f"{out}: {', '.join(path.name for path in recorder.artifacts)}")

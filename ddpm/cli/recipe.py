@@ -1,0 +1,46 @@
+"""ddpm recipe: choose a documented experiment."""
+
+from pathlib import Path
+
+import click
+
+RECIPES = Path(__file__).resolve().parents[2] / "pipeline" / "recipes"
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--list", "listing", is_flag=True, help="Describe every recipe: size, cost, memory.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("params.yaml"), show_default=True, help="Where to write.")
+@click.option("-S", "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one parameter; repeatable.")
+def recipe(name: str | None, listing: bool, out: Path, overrides: tuple[str, ...]) -> None:
+    """Validate the recipe NAME and write it to params.yaml.
+
+    \b
+    Example:
+      python -m ddpm recipe celeba64
+      python -m ddpm recipe quick -S train.steps=1000
+      python -m ddpm recipe --list
+    """
+    from ddpm.experiment.fingerprint import file_digest
+    from ddpm.experiment.params import load, override_text
+    from ddpm.experiment.workspace import write_bytes
+
+    files = {path.stem: path for path in sorted(RECIPES.glob("*.yaml"))}
+    if listing:
+        from ddpm.engine.recipes import describe
+
+        for path in files.values():
+            click.echo(describe(path))
+        return
+    if name is None:
+        raise click.UsageError(f"name a recipe: {', '.join(files)}; or --list")
+    if name not in files:
+        raise click.UsageError(f"there is no recipe {name!r}; the recipes are {', '.join(files)}")
+    load(files[name], overrides)
+    known = {path.read_bytes() for path in files.values()}
+    if out.is_file() and out.read_bytes() not in known:
+        kept = out.with_name(f"{out.stem}.{file_digest(out)[:8]}{out.suffix}")
+        write_bytes(kept, out.read_bytes())
+        click.echo(f"{kept}: your edited {out.name} is kept here", err=True)
+    write_bytes(out, override_text(files[name].read_text(), overrides).encode())
+    click.echo(f"{out}: recipe {name}. Next: dvc repro")

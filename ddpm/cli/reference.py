@@ -1,0 +1,61 @@
+"""ddpm reference: prepared images -> feature statistics, once per data set."""
+
+from pathlib import Path
+
+import click
+
+from ddpm.cli import stage
+
+
+@click.command()
+@stage.params_options
+@stage.path_option("--data", stage.PREPARED, "Folder of prepared images.")
+@stage.path_option("--out", stage.STATISTICS, "Statistics file (npz with mu, sigma, num_images, identity).")
+@click.option("--results", type=click.Path(path_type=Path), help="Folder for reference.json.  [default: results, or beside --out]")
+@stage.weights_options
+@stage.device_option
+def reference(
+    params_path: Path,
+    overrides: tuple[str, ...],
+    data: Path,
+    out: Path,
+    results: Path | None,
+    weights: Path | None,
+    download: bool,
+    device: str,
+) -> None:
+    """Reduce the features of real images to mean and covariance.
+
+    \b
+    Example:
+      python -m ddpm reference -S reference.features=inception --weights pt_inception-2015-12-05-6726825d.pth
+    """
+    params = stage.load_params(params_path, overrides)
+    folder = stage.results_folder(results, out, stage.STATISTICS)
+
+    from ddpm.data.store import open_split, read_manifest
+    from ddpm.engine.device import pick_device, set_determinism
+    from ddpm.engine.reference import reference_statistics
+    from ddpm.experiment.fingerprint import file_digest
+    from ddpm.experiment.workspace import atomic_path, require_writable, write_json
+    from ddpm.metrics.features import build_extractor
+    from ddpm.metrics.statistics import save_statistics
+
+    chosen, place = params.reference, pick_device(device)
+    set_determinism(deterministic=True)
+    split, manifest = open_split(data, chosen.split), read_manifest(data)
+    extractor = build_extractor(chosen.features, weights=weights, download=download, device=place)
+    for target in (out, folder / "reference.json"):
+        require_writable(target)
+    standard = stage.is_standard(data=(data, stage.PREPARED), out=(out, stage.STATISTICS), f=(folder, stage.RESULTS))
+    with (
+        stage.recorded("reference", params, place.type, standard) as recorder,
+        stage.progress("reference", len(split.images), "images") as bar,
+    ):
+        found = reference_statistics(split.images, manifest, chosen.split, extractor, chosen.batch, bar.update)
+        with atomic_path(out) as temporary:
+            save_statistics(temporary, found.mean, found.covariance, found.num_images, found.identity)
+        recorder.numbers = {"num_images": found.num_images, "sha256": file_digest(out), "identity": dict(found.identity)}
+        recorder.artifacts = [folder / "reference.json"]
+        write_json(folder / "reference.json", recorder.numbers)
+    click.echo(f"{out}: {extractor.name} statistics of {found.num_images:,} images. Next: python -m ddpm train")

@@ -1,0 +1,105 @@
+"""Training batches by address: what sample number g of a run is follows from (seed, g) alone."""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ddpm import randomness
+from ddpm.types import Images, Indices, Labels, Pixels, Steps
+
+
+class Batch(NamedTuple):
+    """Everything random about one training step."""
+
+    x0: Images
+    labels: Labels
+    t: Steps
+    eps: Images
+    dropout_keys: Indices
+
+
+class Batches:
+    """The training set as a function from step to batch.
+
+    Sample g of the run (g = 0, 1, ... over all steps) is image `order[g % N]` of epoch g // N, where every epoch has its
+    own addressed permutation; flips, t, noise and dropout are addressed by (seed, step, g).
+
+    Args:
+        images: uint8 (N, height, width, channels); kept on the GPU when it takes less than a quarter of its memory.
+        labels: int64 (N,).
+        batch: images per step.
+        T: steps are drawn uniformly from 1..T.
+        null_label: what a dropped label becomes.
+        label_dropout: how often it is dropped.
+        flip: mirror half of the images.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        *,
+        seed: int,
+        batch: int,
+        T: int,
+        null_label: int,
+        label_dropout: float,
+        flip: bool,
+        device: torch.device,
+    ) -> None:
+        self.images, self.labels = images, torch.from_numpy(np.array(labels)).to(device)
+        self.seed, self.batch, self.T = seed, batch, T
+        self.null_label, self.label_dropout, self.flip, self.device = null_label, label_dropout, flip, device
+        self.resident: Tensor | None = None
+        if device.type == "cuda" and images.nbytes < torch.cuda.get_device_properties(device).total_memory / 4:
+            self.resident = torch.from_numpy(np.array(images)).to(device)
+        self._order = lru_cache(maxsize=2)(
+            lambda epoch: randomness.permutation(seed, "order", epoch, len(images))  # two: a batch may span epochs
+        )
+
+    def __call__(self, step: int) -> Batch:
+        """The batch of step 1, 2, ...; the same whoever asks, and whenever."""
+        first = (step - 1) * self.batch
+        items = self._items(first)
+        index = torch.arange(first, first + self.batch, device=self.device)
+        x0 = to_images(self._pixels(items), self.device)
+        if self.flip:
+            mirrored = randomness.uniform(self.seed, "flip", step, index, 1) < 0.5
+            x0 = torch.where(mirrored.reshape(-1, 1, 1, 1), x0.flip(-1), x0)
+        labels = self.labels[items.to(self.device)]
+        if self.label_dropout:
+            dropped = randomness.uniform(self.seed, "label dropout", step, index, 1)[:, 0] < self.label_dropout
+            labels = torch.where(dropped, self.null_label, labels)
+        return Batch(
+            x0,
+            labels,
+            t=randomness.integers(self.seed, "time", step, index, 1, self.T),
+            eps=randomness.normal(self.seed, "noise", step, index, tuple(x0.shape[1:])),
+            dropout_keys=randomness.words(self.seed, "dropout", step, index, 1)[:, 0],
+        )
+
+    def _items(self, first: int) -> Tensor:
+        """Positions in the data set of samples first .. first + batch - 1 of the run."""
+        parts, size = [], len(self.images)
+        while (missing := self.batch - sum(len(part) for part in parts)) > 0:
+            epoch, offset = divmod(first + self.batch - missing, size)
+            parts.append(self._order(epoch)[offset : offset + missing])
+        return torch.cat(parts)
+
+    def _pixels(self, items: Tensor) -> Pixels:
+        if self.resident is not None:
+            return self.resident[items.to(self.device)]
+        return torch.from_numpy(self.images[items.numpy()])
+
+
+def to_images(pixels: Pixels, device: torch.device) -> Images:
+    """uint8 NHWC -> float32 NCHW in [-1, 1], channels_last in memory; 0 -> -1 and 255 -> 1 exactly."""
+    return pixels.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def to_pixels(images: Images) -> Pixels:
+    """float NCHW in [-1, 1] -> uint8 NHWC, rounded to the nearest level; values outside are clipped."""
+    return ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)

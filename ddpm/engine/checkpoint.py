@@ -1,0 +1,77 @@
+"""Final weights: one safetensors file that explains itself."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ddpm.engine.build import build_net
+from ddpm.experiment.params import DataParams, ModelParams, ObjectiveParams, ScheduleParams
+from ddpm.experiment.workspace import atomic_path
+from ddpm.nets.unet import UNet
+
+FORMAT = "ddpm-1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """EMA weights and everything that is needed to sample from them."""
+
+    data: DataParams
+    schedule: ScheduleParams
+    model: ModelParams
+    objective: ObjectiveParams
+    step: int
+    weights: dict[str, Tensor]
+
+    def build(self, device: torch.device) -> UNet:
+        """The net with these weights, ready to evaluate (no dropout, no gradients, channels_last)."""
+        with torch.device("meta"):
+            net = build_net(self.data, self.model)
+        net.load_state_dict(self.weights, assign=True)
+        return net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write weights and settings atomically; the same content gives the same bytes (one metadata key, sorted JSON)."""
+    about = {
+        "format": FORMAT,
+        "step": checkpoint.step,
+        **{name: getattr(checkpoint, name).model_dump() for name in ("data", "schedule", "model", "objective")},
+    }
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(checkpoint.weights.items())}
+    with atomic_path(path) as temporary:
+        save_file(weights, temporary, metadata={"ddpm": json.dumps(about, sort_keys=True)})
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint written by `save_checkpoint`.
+
+    Raises:
+        ValueError: the file is missing, damaged, or not one of ours.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such checkpoint; make it with `python -m ddpm train`, or name one with --checkpoint")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path}: damaged checkpoint ({error}); restore it with `dvc checkout`, or train again with `dvc repro -f train`"
+        ) from None
+    about = json.loads(metadata.get("ddpm", "{}"))
+    if about.get("format") != FORMAT:
+        raise ValueError(f"{path}: must be a checkpoint of format {FORMAT}, got {about.get('format', 'foreign weights')}")
+    return Checkpoint(
+        data=DataParams.model_validate(about["data"]),
+        schedule=ScheduleParams.model_validate(about["schedule"]),
+        model=ModelParams.model_validate(about["model"]),
+        objective=ObjectiveParams.model_validate(about["objective"]),
+        step=about["step"],
+        weights=weights,
+    )

@@ -1,0 +1,47 @@
+"""Where and how exactly numbers are computed: device, determinism, precision."""
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of a command's `--device`: `auto` is the GPU if there is one, else the CPU.
+
+    Raises:
+        ValueError: a GPU is asked for and there is none.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError("--device cuda: this machine (or this build of torch) has no GPU; use --device cpu or auto")
+    return torch.device(name)
+
+
+def set_determinism(deterministic: bool) -> None:
+    """Same bytes on every run, or the fastest kernels; in both cases float32 means float32 (TF32 is off)."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it once, before its first product
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.benchmark = not deterministic
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
+
+
+def require_precision(precision: str, device: torch.device) -> None:
+    """Refuse a precision that the device has no kernels for.
+
+    Raises:
+        ValueError: fp16 on a CPU.
+    """
+    if precision == "fp16" and device.type != "cuda":
+        raise ValueError(f"precision fp16 needs a GPU, got device {device}; use bf16 or float32")
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """The context in which the net, and only the net, runs in lower precision."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=DTYPES[precision])

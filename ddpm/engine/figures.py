@@ -1,0 +1,151 @@
+"""The pictures of a run: samples, curves, and the two processes step by step."""
+
+import csv
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from ddpm import randomness
+from ddpm.diffusion.process import q_sample
+from ddpm.engine.batches import to_images, to_pixels
+from ddpm.engine.build import build_schedule
+from ddpm.engine.checkpoint import Checkpoint
+from ddpm.engine.sample import trajectories
+from ddpm.experiment.params import FiguresParams, SampleParams
+from ddpm.experiment.workspace import atomic_path
+from ddpm.figures.comparison import real_and_generated
+from ddpm.figures.curves import loss_curve, schedule_curves
+from ddpm.figures.grid import tile
+from ddpm.figures.png import save_png
+from ddpm.figures.strips import strip
+
+FORWARD_SHARES = (0.0, 0.01, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6, 0.8, 1.0)
+"""Where the forward strip stops, as shares of T: 0, 10, 50, ... for T = 1000."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything that the figures are drawn from."""
+
+    figures: FiguresParams
+    sample: SampleParams
+    checkpoint: Checkpoint
+    samples: NDArray[np.uint8]
+    real: NDArray[np.uint8]
+    curve: Path
+    metrics: Mapping[str, Any]
+    device: torch.device
+
+
+def draw_figures(material: Material, out: Path, tick: Callable[[int], object]) -> list[Path]:
+    """Draw every figure of `FIGURES` into `out`; returns their paths."""
+    about = _about(material)
+    paths = []
+    for name, draw in FIGURES.items():
+        path = out / f"{name}.png"
+        with atomic_path(path) as temporary:
+            draw(material, temporary, about)
+        paths.append(path)
+        tick(1)
+    return paths
+
+
+def samples_grid(material: Material, path: Path, about: dict[str, str]) -> None:
+    """The first samples, row by row; with labels, column j of a 10-column grid shows class j."""
+    chosen = material.figures
+    save_png(tile(material.samples, chosen.grid_rows, chosen.grid_columns, chosen.zoom), path, about)
+
+
+def comparison(material: Material, path: Path, about: dict[str, str]) -> None:
+    """Real images beside samples, with the metric in the caption."""
+    chosen = material.figures
+    columns = max(chosen.grid_columns // 2, 1)
+    rows = min(chosen.grid_rows, len(material.real) // columns)
+    captions = ("real", f"generated  {_headline(material.metrics)}")
+    save_png(real_and_generated(material.real, material.samples, rows, columns, chosen.zoom, captions), path, about)
+
+
+def loss(material: Material, path: Path, about: dict[str, str]) -> None:
+    """The training curve."""
+    with material.curve.open(newline="") as file:
+        loss_curve(list(csv.DictReader(file)), path, about)
+
+
+def schedule(material: Material, path: Path, about: dict[str, str]) -> None:
+    """beta, alpha_bar and log-SNR over t."""
+    tables = build_schedule(material.checkpoint.schedule, torch.device("cpu"))
+    schedule_curves(tables.alpha_bar.numpy(), tables.beta.numpy(), path, about)
+
+
+def forward(material: Material, path: Path, about: dict[str, str]) -> None:
+    """Real images on their way into noise, one noise per image."""
+    tables = build_schedule(material.checkpoint.schedule, torch.device("cpu"))
+    x0 = to_images(torch.from_numpy(material.real[: material.figures.strip_images].copy()), torch.device("cpu"))
+    index = torch.arange(len(x0))
+    eps = randomness.normal(material.figures.seed, "forward strip", 0, index, tuple(x0.shape[1:]))
+    steps = sorted({round(share * tables.T) for share in FORWARD_SHARES})
+    frames = [to_pixels(q_sample(tables, x0, torch.full((len(x0),), t), eps)).numpy() for t in steps]
+    save_png(_strip(material, frames, steps, "x_t: data into noise"), path, about)
+
+
+def denoising(material: Material, path: Path, about: dict[str, str]) -> None:
+    """Samples on their way out of noise: x_t over what the net believed x0 to be."""
+    steps, x_t, x0_hat = _reverse(material)
+    above = _strip(material, x_t, steps, "x_t: noise into data")
+    below = _strip(material, x0_hat, steps, "x0_hat: what the net predicts on the way")
+    sheet = Image.new("RGB", (max(above.width, below.width), above.height + below.height), "white")
+    sheet.paste(above, (0, 0))
+    sheet.paste(below, (0, above.height))
+    save_png(sheet, path, about)
+
+
+FIGURES: dict[str, Callable[[Material, Path, dict[str, str]], None]] = {
+    "samples": samples_grid,
+    "comparison": comparison,
+    "loss": loss,
+    "schedule": schedule,
+    "forward": forward,
+    "denoising": denoising,
+}
+"""File name -> how it is drawn; add a figure here and to dvc.yaml."""
+
+
+def _reverse(material: Material) -> tuple[list[int], list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
+    """x_t and x0_hat of a few new samples at evenly spaced steps; x0_hat of the start is that of the first step."""
+    chosen, T = material.figures, material.checkpoint.schedule.T
+    start = trajectories(material.checkpoint, material.sample, chosen.seed, material.device)
+    index = torch.arange(chosen.strip_images, device=material.device)
+    shape = (material.checkpoint.data.channels, material.checkpoint.data.size, material.checkpoint.data.size)
+    x_T = randomness.normal(chosen.seed, "x_T", 0, index, shape)
+    with torch.inference_mode():
+        states = [(s, to_pixels(x_s).cpu().numpy(), to_pixels(x0).cpu().numpy()) for s, x_s, x0 in start(index)]
+    states.insert(0, (T, to_pixels(x_T).cpu().numpy(), states[0][2]))
+    picked = np.linspace(0, len(states) - 1, chosen.strip_columns).round().astype(int)
+    return ([states[i][0] for i in picked], [states[i][1] for i in picked], [states[i][2] for i in picked])
+
+
+def _strip(material: Material, frames: list[NDArray[np.uint8]], steps: list[int], caption: str) -> Image.Image:
+    return strip(np.stack(frames), steps, material.figures.zoom, caption)
+
+
+def _headline(metrics: Mapping[str, Any]) -> str:
+    """`frechet_pixels@500 = 1.23`, for each distance that is not a floor."""
+    records = [record for name, record in metrics.items() if not name.endswith("_floor") and "value" in record]
+    return ", ".join(f"{record['name']} = {record['value']:.3g}" for record in records)
+
+
+def _about(material: Material) -> dict[str, str]:
+    """What made a figure, for its text chunk."""
+    return {
+        "ddpm.figures": material.figures.model_dump_json(),
+        "ddpm.sample": material.sample.model_dump_json(),
+        "ddpm.schedule": material.checkpoint.schedule.model_dump_json(),
+        "ddpm.model": material.checkpoint.model.model_dump_json(),
+        "ddpm.metrics": _headline(material.metrics),
+    }
