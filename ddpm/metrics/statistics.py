@@ -77,7 +77,8 @@ def load_statistics(path: Path) -> Statistics:
         ValueError: no such file, cut short, another format, or contents that `save_statistics` would refuse.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # opened here: numpy leaves the file open when it is cut short
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             identity = json.loads(str(arrays["identity"].item()))
             found = Statistics(arrays["mu"], arrays["sigma"], int(arrays["num_images"]), identity)
     except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
