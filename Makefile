@@ -61,7 +61,7 @@ audit: dev
 ui: runtime  ## MLflow UI on 127.0.0.1 (PORT=5000)
 	@store="$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"; \
 	case "$$store" in http*) echo "MLFLOW_TRACKING_URI is a server: open $$store"; exit 0;; esac; \
-	python -m mlflow ui --host 127.0.0.1 --port $(PORT) --backend-store-uri "$$store"
+	python -m mlflow ui --workers 1 --host 127.0.0.1 --port $(PORT) --backend-store-uri "$$store"
 
 # Needs uv. Pins stay as they are unless pyproject.toml or constraints.txt asks otherwise; UPGRADE=--upgrade renews all.
 UPGRADE ?=

@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from ddpm.experiment.stages import STAGES, Stage
+from ddpm.experiment.workspace import atomic_path
 from pipeline.imports import measure
 
 PARAMS_FILE = "params.yaml"
@@ -34,13 +35,14 @@ def audit(listed: Mapping[str, Any], declared: Mapping[str, Stage], files: Mappi
             inputs = [path.as_posix() for path in stage.inputs]
             lines += _differences(f"stages.{name}.deps", _deps(entry), [*inputs, *files[name]])
             lines += _differences(f"stages.{name}.params", _sections(entry), stage.sections)
-            lines += _differences(f"stages.{name}.outs", _outs(entry), _results(stage))
+            lines += _differences(f"stages.{name}.outs", _outs(entry, stage.figures), _results(stage))
     return lines
 
 
 def rewrite(deps: CommentedSeq, files: Iterable[str]) -> None:
     """Make the code files among the deps of a stage the given ones, in place; other deps and all comments stay."""
     files = set(files)
+    deps.fa.set_block_style()  # an empty list was written as []
     for index in reversed(range(len(deps))):
         if _is_code(deps[index]) and deps[index] not in files:
             del deps[index]
@@ -62,8 +64,10 @@ def _sections(entry: Mapping[str, Any]) -> list[str]:
     return _keys(key for param in entry.get("params", []) for key in (_of_file(param) or [param]))
 
 
-def _outs(entry: Mapping[str, Any]) -> list[str]:
-    return _keys(out for kind in ("outs", "metrics", "plots") for out in entry.get(kind, []))
+def _outs(entry: Mapping[str, Any], folder: Path | None) -> list[str]:
+    # A folder of pictures is declared once and may be listed picture by picture, so that `dvc plots` shows each.
+    outs = map(Path, _keys(out for kind in ("outs", "metrics", "plots") for out in entry.get(kind, [])))
+    return [(folder if folder and folder in out.parents else out).as_posix() for out in outs]
 
 
 def _results(stage: Stage) -> list[str]:
@@ -118,7 +122,8 @@ def main(write: bool) -> None:
     if write:
         for name in set(files).intersection(document["stages"]):
             rewrite(document["stages"][name].setdefault("deps", CommentedSeq()), files[name])
-        yaml.dump(document, path)
+        with atomic_path(path) as unfinished:
+            yaml.dump(document, unfinished)
     differences = audit(document["stages"], STAGES, files)
     if differences:
         click.echo("\n".join(differences))

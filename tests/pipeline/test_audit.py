@@ -82,6 +82,13 @@ def test_params_of_another_file_are_no_sections():
     assert differences(DVC_YAML.replace("[model, train]", "[model, train, {other.yaml: [a]}]"), CODE)
 
 
+def test_pictures_may_be_listed_one_by_one():
+    figures = Stage(name="figures", sections=(), upstream=(), inputs=(), outputs=(), figures=Path("results/figures"))
+    listed = {"figures": {"plots": [{"results/figures/a.png": {"cache": False}}, "results/figures/b.png"]}}
+    assert audit.audit(listed, {"figures": figures}, {"figures": []}) == []
+    assert audit.audit({"figures": {}}, {"figures": figures}, {"figures": []})[1] == "      - results/figures"
+
+
 def test_unknown_and_missing_stages_are_named():
     lines = audit.audit({"trane": {}}, {"train": TRAIN}, {"train": CODE})
     assert lines == ["dvc.yaml: stages misses train; add it", "dvc.yaml: stages.trane is no stage of ddpm; remove it"]
@@ -103,6 +110,12 @@ def test_rewrite_keeps_comments_and_data():
     ]
     for comment in ("# The stages.", "train.npy # the images", "unet.py # the network"):
         assert comment in text
+
+
+def test_rewrite_fills_an_empty_list():
+    document = parse("stages:\n  train:\n    deps: []\n")
+    audit.rewrite(document["stages"]["train"]["deps"], reversed(CODE))
+    assert dump(document).endswith("    deps:\n      - ddpm/engine/train.py\n      - ddpm/nets/unet.py\n")
 
 
 def test_command_writes_and_then_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

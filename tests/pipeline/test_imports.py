@@ -12,7 +12,8 @@ FILES = {
     "__main__.py": '"""Finds commands."""\n',
     "cli/__init__.py": "",
     "cli/train.py": (
-        "import ddpm.cli.stage\n\n\ndef train():\n    from ddpm.engine.train import run\n    from ddpm.nets import make\n"
+        "import ddpm.cli.stage\n\n\n"
+        "def train():\n    from ddpm.engine.train import run\n    from ddpm.nets import make\n"
     ),
     "cli/stage.py": "def stage():\n    from ddpm.metrics import distance\n",
     "cli/sample.py": "def sample():\n    import ddpm.engine.sample\n",
