@@ -1,0 +1,339 @@
+"""One flat run per configuration, mirrored from the files, and never in the way of the work.
+
+One SQLite store serves the whole module (creating one costs two seconds); every test uses a seed of its own, hence a
+run key of its own.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ddpm.experiment.stages import STAGES
+from ddpm.experiment.store import one_line
+from ddpm.experiment.tracking import stage_run
+
+pytestmark = pytest.mark.filterwarnings("ignore:::mlflow", "ignore:::sqlalchemy", "ignore:::alembic")
+SEEDS = count(1)
+GIT = ("git", "-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("main checkout")
+
+
+@pytest.fixture(scope="module")
+def client(root: Path) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from mlflow import MlflowClient
+
+        os.environ["MLFLOW_LOGGING_LEVEL"] = "ERROR"
+        uri = f"sqlite:///{root / 'mlflow.db'}"
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+@pytest.fixture(autouse=True)
+def project(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A snapshot as the current folder, with code of its own and no git; the store lies in the main checkout."""
+    for name in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DDPM_TRACKING", "on")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.chdir(tmp_path)
+    Path("code.py").write_text("a = 1\n")
+    Path("dvc.yaml").write_text("stages:\n" + "".join(f"  {name}: {{deps: [code.py]}}\n" for name in STAGES))
+    Path("results/figures").mkdir(parents=True)
+    return tmp_path
+
+
+@pytest.fixture
+def params() -> dict[str, Any]:
+    return {
+        "data": {"source": "digits", "size": 16},
+        "reference": {"features": "pixels"},
+        "schedule": {"kind": "linear", "beta_T": 1e-05},
+        "model": {"multipliers": [1, 2]},
+        "objective": {"target": "eps"},
+        "train": {"seed": next(SEEDS)},
+        "sample": {"sampler": "ddim", "steps": 50},
+        "evaluate": {"floor": True},
+        "figures": {"zoom": None},
+    }
+
+
+def run_stage(stage: str, params: dict[str, Any], root: Path, numbers: dict[str, Any] | None = None) -> str:
+    with stage_run(stage, params, "cpu", root) as run:
+        run.finish(numbers or {})
+    assert run.mirror is not None
+    return run.mirror.run_id
+
+
+def steps(client: Any, run_id: str, key: str) -> list[int]:
+    return sorted(point.step for point in client.get_metric_history(run_id, key))
+
+
+def test_all_stages_land_in_one_run_and_a_second_time_in_another(root: Path, client: Any, params: dict[str, Any]):
+    first = [run_stage(stage, params, root) for stage in STAGES]
+    assert len(set(first)) == 1
+    run = client.get_run(first[0])
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["stages_done"] == "6 of 6"
+    assert {f"time/{stage}_seconds" for stage in STAGES} <= run.data.metrics.keys()
+    again = [run_stage(stage, params, root) for stage in ("train", "sample")]
+    assert len(set(again)) == 1
+    assert set(again) != set(first)
+
+
+def test_a_new_run_says_what_it_is(root: Path, client: Any, params: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DVC_EXP_NAME", "brisk-otter")
+    run = client.get_run(run_stage("prepare", params, root))
+    assert run.info.run_name == "brisk-otter"
+    assert run.data.params["schedule.beta_T"] == "1e-05"
+    assert run.data.params["model.multipliers"] == "[1, 2]"
+    assert run.data.params["evaluate.floor"] == "true"
+    assert run.data.params["figures.zoom"] == "null"
+    assert run.data.tags["dvc.experiment"] == "brisk-otter"
+    assert run.data.tags["reproduce"].endswith("dvc repro --force")
+    assert run.data.tags["device"] == "cpu"
+    assert "version.torch" in run.data.tags
+
+
+def test_other_parameters_code_or_device_are_another_run(root: Path, params: dict[str, Any]):
+    first = run_stage("prepare", params, root)
+    with stage_run("reference", params, "cuda", root) as on_gpu:
+        pass
+    changed = run_stage("reference", {**params, "figures": {"zoom": 3}}, root)
+    Path("code.py").write_text("a = 2\n")
+    edited = run_stage("reference", params, root)
+    assert on_gpu.mirror is not None
+    assert len({first, on_gpu.mirror.run_id, changed, edited}) == 4
+
+
+def test_a_failed_stage_is_named_and_its_repetition_continues_the_run(root: Path, client: Any, params: dict[str, Any]):
+    with pytest.raises(ValueError, match="loss"), stage_run("train", params, "cpu", root) as failed:
+        raise ValueError("train: loss must be finite,\ngot nan")
+    assert failed.mirror is not None
+    run = client.get_run(failed.mirror.run_id)
+    assert run.info.status == "FAILED"
+    assert run.data.tags["stage.train"] == "failed"
+    assert run.data.tags["stage.train.error"] == "ValueError: train: loss must be finite, got nan"
+    assert "time/train_seconds" not in run.data.metrics
+    assert run_stage("train", params, root) == failed.mirror.run_id
+    run = client.get_run(failed.mirror.run_id)
+    assert (run.info.status, run.data.tags["stage.train.error"]) == ("FINISHED", "")
+
+
+def test_an_interrupted_stage_shows_as_killed(root: Path, client: Any, params: dict[str, Any]):
+    with pytest.raises(KeyboardInterrupt), stage_run("train", params, "cpu", root) as run:
+        raise KeyboardInterrupt
+    assert run.mirror is not None
+    assert client.get_run(run.mirror.run_id).info.status == "KILLED"
+
+
+def test_a_killed_training_resumes_its_curve_without_duplicates(root: Path, client: Any, params: dict[str, Any]):
+    code = (
+        "import json, os, sys\nfrom pathlib import Path\nfrom ddpm.experiment.tracking import stage_run\n"
+        "with stage_run('train', json.loads(sys.argv[1]), 'cpu', Path(sys.argv[2])) as run:\n"
+        "    run.log_curve([{'step': s, 'loss': 1 / s} for s in range(1, 1501)])\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    command = [sys.executable, "-W", "error::UserWarning", "-c", code, json.dumps(params), str(root)]
+    killed = subprocess.run(command, check=False, capture_output=True, text=True, env=_environment())
+    assert (killed.returncode, killed.stderr, killed.stdout) == (-9, "", "")
+    with stage_run("train", params, "cpu", root) as run:
+        assert run.mirror is not None
+        tags = client.get_run(run.mirror.run_id).data.tags
+        assert tags["stage.train"] == "running"
+        # The last checkpoint was older than the last point; then the curve is logged as a whole.
+        run.log_curve([{"step": s, "loss": 0.5} for s in range(1400, 1600)])
+        run.log_curve([{"step": s, "loss": 0.5, "valid": 0.25} for s in range(1, 1700)])
+    assert steps(client, run.mirror.run_id, "train_curve/loss") == list(range(1, 1700))
+    assert steps(client, run.mirror.run_id, "train_curve/valid") == list(range(1, 1700))
+    assert client.get_metric_history(run.mirror.run_id, "train_curve/loss")[0].value == 1.0
+
+
+def test_cached_stages_are_read_back_and_name_their_maker(root: Path, client: Any, params: dict[str, Any]):
+    _write_results()
+    first = [run_stage(stage, params, root) for stage in ("prepare", "train")]
+    changed = {**params, "sample": {"sampler": "ddpm", "steps": 1000}}
+    run = client.get_run(run_stage("sample", changed, root))
+    assert run.info.run_id not in first
+    assert run.data.metrics["train/loss.final"] == 0.25
+    assert run.data.metrics["prepare/counts.1"] == 7
+    assert "train/digest" not in run.data.metrics
+    assert "train/finite" not in run.data.metrics
+    assert steps(client, run.info.run_id, "train_curve/loss") == [1, 2]
+    assert steps(client, run.info.run_id, "train_curve/valid") == [2]
+    for stage in ("prepare", "train"):
+        assert run.data.tags[f"stage.{stage}"] == "cached"
+        assert run.data.tags[f"stage.{stage}.run_id"] == first[0]
+    assert "stage.reference" not in run.data.tags  # not above `sample`
+    assert run.data.tags["stages_done"] == "3 of 6"
+    # A forced repetition of a cached stage is a new attempt, not a change of this run.
+    assert run_stage("train", changed, root) != run.info.run_id
+
+
+def test_other_weights_are_not_the_maker_of_the_same_samples(root: Path, client: Any, params: dict[str, Any]):
+    Path("results/sample.json").write_text("{}")
+    run_stage("sample", params, root)
+    changed = {**params, "schedule": {"kind": "cosine", "beta_T": 1e-05}}
+    tags = client.get_run(run_stage("evaluate", changed, root)).data.tags
+    assert tags["stage.sample"] == "cached"
+    assert "stage.sample.run_id" not in tags
+
+
+def test_files_numbers_and_data_set_are_mirrored(root: Path, client: Any, params: dict[str, Any], project: Path):
+    _write_results()
+    Path("data/prepared").mkdir(parents=True)
+    Path("data/prepared/manifest.json").write_text('{"train.npy": "abc"}\n')
+    elsewhere = project.parent / f"{project.name}.txt"
+    elsewhere.write_text("x")
+    Path("results/figures/grid.png").write_bytes(b"png")
+    with stage_run("evaluate", params, "cpu", root) as run:
+        run.finish(
+            {"frechet_pixels": {"value": 3.5, "odd @ name": 1}},
+            [Path("results/train.json"), project / "results/figures", elsewhere],
+        )
+    assert run.mirror is not None
+    stored = client.get_run(run.mirror.run_id)
+    assert stored.data.metrics["evaluate/frechet_pixels.value"] == 3.5
+    assert stored.data.metrics["evaluate/frechet_pixels.odd _ name"] == 1
+    (data,) = stored.inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("digits", stored.data.tags["dataset"])
+    local = root / "mlruns" / run.mirror.run_id / "artifacts"
+    files = {path.relative_to(local).as_posix() for path in local.rglob("*") if path.is_file()}
+    assert files == {"results/train.json", "results/figures/grid.png", elsewhere.name}
+
+
+def test_the_reproduce_tag_fetches_and_applies_uncommitted_code(
+    root: Path, client: Any, params: dict[str, Any], project: Path, tmp_path: Path
+):
+    Path("params.yaml").write_text(json.dumps({**params, "train": {"seed": 0}}))
+    Path("ddpm").mkdir()
+    Path("ddpm/model.py").write_text("width = 1\n")
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "start"]):
+        subprocess.run([*GIT, *command], check=True, capture_output=True)
+    Path("ddpm/model.py").write_text("width = 2\n")
+    run = client.get_run(run_stage("prepare", params, root))
+    assert run.data.tags["git.dirty"] == "true"
+    commands, _, dvc = run.data.tags["reproduce"].rpartition(" && ")
+    assert dvc == f"dvc exp run --force -S train.seed={params['train']['seed']}"
+    subprocess.run([*GIT, "checkout", "-q", "--", "."], check=True)  # a clean start, beside the same store
+    Path("mlflow.db").symlink_to(root / "mlflow.db")
+    environment = {**_environment(), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-c", commands], check=False, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert Path("ddpm/model.py").read_text() == "width = 2\n"
+
+
+def test_four_processes_create_one_store_at_once(tmp_path: Path, params: dict[str, Any]):
+    code = (
+        "import json, sys\nfrom pathlib import Path\nfrom ddpm.experiment.tracking import stage_run\n"
+        "params = json.loads(sys.argv[1]) | {'train': {'seed': int(sys.argv[3])}}\n"
+        "with stage_run('train', params, 'cpu', Path(sys.argv[2])) as run:\n"
+        "    run.finish({'loss': 1.0})\nprint(run.mirror.run_id)\n"
+    )
+    new = tmp_path / "new"
+    new.mkdir()
+    commands = [[sys.executable, "-c", code, json.dumps(params), str(new), str(seed)] for seed in (1, 2, 3, 3)]
+    pipe = subprocess.PIPE
+    started = [subprocess.Popen(c, stdout=pipe, stderr=pipe, text=True, env=_environment()) for c in commands]
+    outputs = [process.communicate(timeout=120) for process in started]
+    assert [error for _, error in outputs] == [""] * 4
+    assert all(process.returncode == 0 for process in started)
+    ids = [output for output, _ in outputs]
+    assert len(set(ids[:3])) == 3
+
+
+@pytest.mark.parametrize(
+    "uri", ["nonsense://user:secret@nowhere", "http://127.0.0.1:9/", "sqlite:///no/such/folder/x.db"]
+)
+def test_a_wrong_uri_is_told_before_the_work_and_does_not_stop_it(
+    uri: str, root: Path, params: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with stage_run("train", params, "cpu", root) as run:
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1
+        assert lines[0].startswith("warning: MLflow: opening the run failed (")
+        assert "secret" not in lines[0]
+        run.log_curve([{"step": 1, "loss": 0.5}])
+        run.finish({"loss": 1})
+    assert capsys.readouterr().err == ""
+
+
+def test_a_store_that_is_no_database_costs_one_line(
+    tmp_path: Path, params: dict[str, Any], capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "mlflow.db").write_text("not a database, but long enough to look like one\n" * 50)
+    with stage_run("train", params, "cpu", tmp_path):
+        pass
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_store_that_dies_in_between_warns_and_later_calls_try_again(
+    root: Path, client: Any, params: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    with stage_run("train", params, "cpu", root) as run:
+        assert run.mirror is not None
+        rows = [{"step": 1, "loss": 0.5}]
+        with monkeypatch.context() as broken:
+            broken.setattr(run.mirror.client, "log_batch", lambda *_, **__: 1 / 0)
+            run.log_curve(rows)
+        assert capsys.readouterr().err == (
+            "warning: MLflow: logging a curve failed (ZeroDivisionError: division by zero); going on without\n"
+        )
+        run.log_curve([*rows, {"step": 2, "loss": 0.25}])
+    assert steps(client, run.mirror.run_id, "train_curve/loss") == [1, 2]
+
+
+def test_off_means_off_and_anything_else_is_refused(
+    tmp_path: Path, params: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DDPM_TRACKING", "off")
+    with stage_run("train", params, "cpu", tmp_path / "none") as run:
+        run.log_curve([{"step": 1, "loss": 0.5}])
+        run.finish({"loss": 1}, [Path("missing")])
+    assert not (tmp_path / "none").exists()
+    monkeypatch.setenv("DDPM_TRACKING", "false")
+    with (
+        pytest.raises(ValueError, match=r"DDPM_TRACKING must be on or off, got 'false'"),
+        stage_run("train", params, "cpu", tmp_path),
+    ):
+        pass
+
+
+def test_importing_the_room_loads_neither_mlflow_nor_torch():
+    code = (
+        "import sys, ddpm.experiment.tracking, ddpm.experiment.stages\n"
+        "print([name for name in ('mlflow', 'torch', 'dvc', 'sqlalchemy', 'numpy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=_environment())
+    assert done.stdout == "[]\n"
+
+
+def test_an_error_is_one_line_without_passwords():
+    error = RuntimeError("cannot reach\n  https://me:secret@host/path")
+    assert one_line(error) == "RuntimeError: cannot reach https://host/path"
+    assert len(one_line(ValueError("x" * 1000))) == 300
+
+
+def _environment() -> dict[str, str]:
+    package = str(Path(__file__).resolve().parents[2])
+    dropped = {"MLFLOW_LOGGING_LEVEL", "MLFLOW_TRACKING_URI"}
+    return {**{key: value for key, value in os.environ.items() if key not in dropped}, "PYTHONPATH": package}
+
+
+def _write_results() -> None:
+    Path("results/prepare.json").write_text('{"counts": [3, 7]}')
+    Path("results/train.json").write_text('{"loss": {"final": 0.25}, "finite": true, "digest": "abc"}')
+    Path("results/train.csv").write_text("step,loss,valid\n1,0.5,\n2,0.25,0.3\n")
