@@ -50,20 +50,21 @@ def code_digest(stage: str, root: Path) -> str:
     return _digest(sorted({(path.relative_to(root).as_posix(), file_digest(path)) for path in files}))
 
 
-def static_fingerprints(params: Mapping[str, Any], root: Path, device_type: str) -> dict[str, str]:
-    """For every stage the hash of its parameters, code, torch version and device type, and of the stages above it.
+def static_fingerprints(params: Mapping[str, Any], root: Path) -> dict[str, str]:
+    """For every stage the hash of its parameters, code and torch version, and of the stages above it.
 
-    The stages above belong to it: the same `sample` section with other weights is another piece of work.
+    The stages above belong to it: the same `sample` section with other weights is another piece of work. The device
+    does not: DVC serves its cache to every device, and some stages of one run may use the GPU and others not.
     """
     prints: dict[str, str] = {}
     for name, stage in STAGES.items():
-        prints[name] = _digest([_own(name, params, root, device_type), [prints[parent] for parent in stage.upstream]])
+        prints[name] = _digest([_own(name, params, root), [prints[parent] for parent in stage.upstream]])
     return prints
 
 
-def static_fingerprint(stage: str, params: Mapping[str, Any], root: Path, device_type: str) -> str:
+def static_fingerprint(stage: str, params: Mapping[str, Any], root: Path) -> str:
     """The entry of one stage in `static_fingerprints`."""
-    return static_fingerprints(params, root, device_type)[stage]
+    return static_fingerprints(params, root)[stage]
 
 
 def work_fingerprint(
@@ -73,17 +74,17 @@ def work_fingerprint(
 
     Unlike `static_fingerprint` it does not look at the stages above: they matter only through the bytes they wrote.
     """
-    return _digest([_own(stage, params, root, device_type), [file_digest(path) for path in inputs]])
+    return _digest([_own(stage, params, root), device_type, [file_digest(path) for path in inputs]])
 
 
-def run_key(params: Mapping[str, Any], root: Path, device_type: str) -> str:
+def run_key(params: Mapping[str, Any], root: Path) -> str:
     """Hash of the static fingerprints of all stages: equal for all stages of one run."""
-    return _digest(static_fingerprints(params, root, device_type))
+    return _digest(static_fingerprints(params, root))
 
 
-def _own(stage: str, params: Mapping[str, Any], root: Path, device_type: str) -> list[Any]:
+def _own(stage: str, params: Mapping[str, Any], root: Path) -> list[Any]:
     sections = {name: params[name] for name in STAGES[stage].sections}
-    return [stage, sections, code_digest(stage, root), version("torch"), device_type]
+    return [stage, sections, code_digest(stage, root), version("torch")]
 
 
 def _digest(content: Any) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 PREPARED = Path("data/prepared")
 MANIFEST = PREPARED / "manifest.json"
-_IMAGES = (PREPARED / "train.npy", PREPARED / "valid.npy")
+_TRAIN, _VALID = PREPARED / "train.npy", PREPARED / "valid.npy"
 _LABELS = (PREPARED / "train_labels.npy", PREPARED / "valid_labels.npy")
 _STATISTICS = Path("data/reference/statistics.npz")
 _WEIGHTS = Path("data/weights/ema.safetensors")
@@ -45,14 +45,14 @@ _ORDERED = (
         sections=("data",),
         upstream=(),
         inputs=(),  # the raw files lie under the root, see data/README.md
-        outputs=(*_IMAGES, *_LABELS, MANIFEST),
+        outputs=(_TRAIN, _VALID, *_LABELS, MANIFEST),
         numbers=Path("results/prepare.json"),
     ),
     Stage(
         name="reference",
         sections=("reference",),
         upstream=("prepare",),
-        inputs=_IMAGES,
+        inputs=(_TRAIN, _VALID, MANIFEST),
         outputs=(_STATISTICS,),
         numbers=Path("results/reference.json"),
     ),
@@ -60,7 +60,7 @@ _ORDERED = (
         name="train",
         sections=("data", "schedule", "model", "objective", "train"),
         upstream=("prepare",),
-        inputs=(*_IMAGES, *_LABELS),
+        inputs=(_TRAIN, _VALID, *_LABELS),
         outputs=(_WEIGHTS,),
         numbers=Path("results/train.json"),
         curve=Path("results/train.csv"),
@@ -77,15 +77,15 @@ _ORDERED = (
         name="evaluate",
         sections=("evaluate",),
         upstream=("prepare", "reference", "sample"),
-        inputs=(*_IMAGES, _STATISTICS, _SAMPLES[0]),
+        inputs=(_VALID, _STATISTICS, _SAMPLES[0]),
         outputs=(),
         numbers=Path("results/metrics.json"),
     ),
     Stage(
         name="figures",
-        sections=("figures",),
+        sections=("figures", "sample"),
         upstream=("prepare", "train", "sample", "evaluate"),
-        inputs=(*_IMAGES, _WEIGHTS, *_SAMPLES),
+        inputs=(_TRAIN, _WEIGHTS, _SAMPLES[0]),
         outputs=(),
         figures=Path("results/figures"),
     ),

@@ -3,9 +3,9 @@
 The files are the truth and MLflow is a mirror (contract 5): deleting the store loses nothing, and a store that fails
 costs one warning line, never a training. `DDPM_TRACKING=off` switches the mirror off.
 
-Tags: `run_key`; `stage.<name>` = running | finished | failed | cached; `stage.<name>.fingerprint`;
-`stage.<name>.error`; `stage.<name>.run_id`, the run that made what DVC took from its cache; `stages_done`; `reproduce`;
-git, DVC, version and device tags. Between two stages a run is FINISHED, or FAILED when one of its stages failed.
+Tags: `run_key`; `stage.<name>` = running | finished | failed | cached; `stage.<name>.fingerprint`, `.device`, `.error`
+and `.run_id` (the run that made what DVC took from its cache); `stages_done`; `reproduce`; tags of git, DVC, versions
+and hardware. Between two stages a run is FINISHED, or FAILED when one of its stages failed.
 """
 
 import os
@@ -65,7 +65,7 @@ def stage_run(stage: str, params: Mapping[str, Any], device: str, root: Path) ->
 
     Args:
         params: all sections; code, results and params.yaml are those of the current folder (maybe a DVC snapshot).
-        device: type of the device of the whole run ("cpu", "cuda"), equal for all stages, or they land in two runs.
+        device: type of the stage's device ("cpu", "cuda"): a tag, which does not decide which run it is.
         root: where mlflow.db, mlruns/ and work/ lie.
 
     Raises:
@@ -75,8 +75,8 @@ def stage_run(stage: str, params: Mapping[str, Any], device: str, root: Path) ->
         raise ValueError(f"DDPM_TRACKING must be on or off, got {switch!r}; unset it to track")
     run = StageRun(stage)
     if switch == "on":
-        prints = static_fingerprints(params, Path.cwd(), device)
-        key = run_key(params, Path.cwd(), device)
+        prints = static_fingerprints(params, Path.cwd())
+        key = run_key(params, Path.cwd())
         with mirrored("opening the run"):
             run.mirror = _open(stage, params, device, root, key, prints[stage])
         if run.mirror:
@@ -95,20 +95,21 @@ def _open(stage: str, params: Mapping[str, Any], device: str, root: Path, key: s
     with opened(root) as (client, experiment):
         found = newest(client, experiment, f"tags.run_key = '{key}'")
         if found is None or found.data.tags.get(f"stage.{stage}") in DONE:
-            mirror = _new_run(client, experiment, params, device, key)
+            mirror = _new_run(client, experiment, params, key)
         else:
             mirror = Mirror(client, experiment, found.info.run_id, attached=True)
         mirror.set_status("RUNNING")
-        mirror.set_tags({f"stage.{stage}": "running", f"stage.{stage}.fingerprint": fingerprint})
+        tags = {"": "running", ".fingerprint": fingerprint, ".device": device}
+        mirror.set_tags({f"stage.{stage}{suffix}": value for suffix, value in tags.items()})
     if "reproduce" not in mirror.tags():  # a new run, or one whose first process died early
         _describe(mirror, params)
     return mirror
 
 
-def _new_run(client: Any, experiment: str, params: Mapping[str, Any], device: str, key: str) -> Mirror:
+def _new_run(client: Any, experiment: str, params: Mapping[str, Any], key: str) -> Mirror:
     leaves = flatten(params)
     name = os.environ.get("DVC_EXP_NAME") or _run_name(leaves, key)
-    tags = {"run_key": key, "data_source": str(leaves["data.source"]), "device": device}
+    tags = {"run_key": key, "data_source": str(leaves["data.source"])}
     created = client.create_run(experiment, tags=tags, run_name=name)
     return Mirror(client, experiment, created.info.run_id, attached=False)
 

@@ -43,19 +43,19 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_parameter_changes_its_readers_and_what_is_below_them(root: Path, section: str, value: int):
     changed = deepcopy(PARAMS)
     changed[section]["number"] = value
-    before, after = (static_fingerprints(params, root, "cpu") for params in (PARAMS, changed))
+    before, after = (static_fingerprints(params, root) for params in (PARAMS, changed))
     for name, stage in STAGES.items():
         touched = any(section in STAGES[other].sections for other in (name, *ancestors(name)))
         assert (before[name] != after[name]) == touched
         own = [work_fingerprint(name, p, [], root, "cpu") for p in (PARAMS, changed)]
         assert (own[0] != own[1]) == (section in stage.sections)
-    assert run_key(PARAMS, root, "cpu") != run_key(changed, root, "cpu")
+    assert run_key(PARAMS, root) != run_key(changed, root)
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.permutations(sorted(PARAMS)))
 def test_the_order_of_keys_does_not_matter(root: Path, order: list[str]):
-    assert run_key({key: PARAMS[key] for key in order}, root, "cpu") == run_key(PARAMS, root, "cpu")
+    assert run_key({key: PARAMS[key] for key in order}, root) == run_key(PARAMS, root)
 
 
 def test_code_of_one_stage_leaves_the_others_alone(root: Path):
@@ -83,11 +83,15 @@ def test_without_dvc_yaml_the_whole_package_counts(tmp_path: Path):
     assert len(code_digest("train", tmp_path)) == 64
 
 
-def test_device_and_torch_version_count(root: Path, monkeypatch: pytest.MonkeyPatch):
-    before = static_fingerprint("train", PARAMS, root, "cpu")
-    assert before != static_fingerprint("train", PARAMS, root, "cuda")
+def test_unfinished_work_belongs_to_its_device(root: Path):
+    assert work_fingerprint("train", PARAMS, [], root, "cpu") != work_fingerprint("train", PARAMS, [], root, "cuda")
+
+
+def test_the_version_of_torch_counts(root: Path, monkeypatch: pytest.MonkeyPatch):
+    before = static_fingerprint("train", PARAMS, root), work_fingerprint("train", PARAMS, [], root, "cpu")
     monkeypatch.setattr("ddpm.experiment.fingerprint.version", lambda _: "0.0")
-    assert before != static_fingerprint("train", PARAMS, root, "cpu")
+    assert before[0] != static_fingerprint("train", PARAMS, root)
+    assert before[1] != work_fingerprint("train", PARAMS, [], root, "cpu")
 
 
 def test_input_bytes_count_and_names_and_times_do_not(root: Path, tmp_path: Path):
