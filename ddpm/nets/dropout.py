@@ -53,7 +53,8 @@ class KeyedDropout(nn.Module):
         """
         if keys is None or self.p == 0:
             return x
-        return torch.where(self.keep(keys, x.shape), x / (1 - self.p), 0)
+        # A product, not a choice: its result keeps the memory format of x, and backward needs the boolean mask alone.
+        return x * self.keep(keys, x.shape) / (1 - self.p)
 
     def keep(self, keys: Indices, shape: torch.Size) -> Tensor:
         """The mask, boolean, of the given shape (batch, ...): true where an element is kept."""

@@ -34,15 +34,12 @@ def check_shape(
     factor = 2 ** (len(multipliers) - 1)
     if image_size % factor != 0:
         above = (image_size // factor + 1) * factor
-        raise ValueError(
-            f"UNet: image_size must be divisible by {factor}, for {len(multipliers)} levels, got {image_size};"
-            f" choose {above}, or fewer multipliers"
-        )
+        rule = f"image_size must be divisible by {factor}, for {len(multipliers)} levels"
+        raise ValueError(f"UNet: {rule}, got {image_size}; choose {above}, or fewer multipliers")
     if channels % NORM_GROUPS != 0:
         above = (channels // NORM_GROUPS + 1) * NORM_GROUPS
-        raise ValueError(
-            f"UNet: channels must be divisible by {NORM_GROUPS} norm groups, got {channels}; choose {above}"
-        )
+        rule = f"channels must be divisible by {NORM_GROUPS}, the number of norm groups"
+        raise ValueError(f"UNet: {rule}, got {channels}; choose {above}")
     sizes = [image_size >> level for level in range(len(multipliers))]
     for size in attention:
         if size not in sizes:

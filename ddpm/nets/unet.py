@@ -25,7 +25,8 @@ class UNet(nn.Module):
     Args:
         in_channels: of the image: 1 gray, 3 color.
         image_size: height and width; divisible by 2^(levels - 1).
-        channels: width of the first level; a multiple of 32, the number of norm groups.
+        channels: width of the first level; a multiple of 32, the number of norm groups. A level of width 32 never
+            learns the time: where a group is one channel, the norm removes all that the embedding adds.
         multipliers: width of each level over `channels`, finest level first.
         blocks: residual blocks a level on the way down; the way up has one more.
         attention: resolutions with attention after each block; the middle always has it.
@@ -85,7 +86,8 @@ class UNet(nn.Module):
         """
         shape = (self.in_channels, self.image_size, self.image_size)
         if x_t.shape[1:] != shape:
-            raise ValueError(f"UNet: x_t must be (batch, {', '.join(map(str, shape))}), got {tuple(x_t.shape)}; resize")
+            rule = f"x_t must be (batch, {', '.join(map(str, shape))})"
+            raise ValueError(f"UNet: {rule}, got {tuple(x_t.shape)}; resize or rebuild")
         # Every block would begin with a swish of the same embedding: done once, here.
         embedding = F.silu(self.embed(t, labels))  # (b, 4 channels)
         skips = [self.conv_in(x_t)]  # (b, channels, image_size, image_size)
@@ -102,6 +104,6 @@ class UNet(nn.Module):
         """Add up the embeddings of time and label, (batch, 4 channels); raises ValueError as `forward` does."""
         embedding: Tensor = self.time_embedding(t)
         if (labels is None) != (self.label_embedding is None):
-            way_out = "pass none" if labels is not None else f"{self.num_classes} is the null label"
-            raise ValueError(f"UNet: labels go with classes, and this net has {self.num_classes}; {way_out}")
+            way_out = "labels; pass none" if labels is not None else f"none; {self.num_classes} is the null label"
+            raise ValueError(f"UNet: labels go with classes, this one has {self.num_classes} and got {way_out}")
         return embedding if self.label_embedding is None else embedding + self.label_embedding(labels)

@@ -1,0 +1,60 @@
+"""Every refusal of the U-Net: the rule, the value, the way out."""
+
+import re
+
+import pytest
+import torch
+
+from ddpm.nets.unet import UNet
+
+FITTING = {"in_channels": 3, "image_size": 16, "channels": 32, "multipliers": [1, 2], "blocks": 1, "attention": [8]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"in_channels": 0}, "in_channels must be at least 1, got 0; choose a positive number"),
+        ({"image_size": 0}, "image_size must be at least 1, got 0"),
+        ({"channels": -32}, "channels must be at least 1, got -32"),
+        ({"blocks": 0}, "blocks must be at least 1, got 0"),
+        ({"heads": 0}, "heads must be at least 1, got 0"),
+        ({"multipliers": [1, 0]}, "multipliers[1] must be at least 1, got 0"),
+        ({"multipliers": []}, "multipliers must name at least one level, got none; [1] is a net of one resolution"),
+        ({"num_classes": -1}, "num_classes must not be negative, got -1; 0 is a net without labels"),
+        (
+            {"image_size": 18, "multipliers": [1, 2, 2]},
+            "image_size must be divisible by 4, for 3 levels, got 18; choose 20, or fewer multipliers",
+        ),
+        ({"channels": 48}, "channels must be divisible by 32, the number of norm groups, got 48; choose 64"),
+        ({"attention": [4]}, "attention must be at resolutions of the levels, got 4; choose from [16, 8]"),
+        ({"heads": 3}, "heads must divide 64, the width of an attention, got 3; 1 always does"),
+        (
+            {"multipliers": [1, 3], "heads": 6, "attention": [16]},
+            "heads must divide 32, the width of an attention, got 6",
+        ),
+    ],
+)
+def test_refusals(changes, message):
+    with pytest.raises(ValueError, match="^UNet: " + re.escape(message)) as refusal:
+        UNet(**FITTING | changes)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"attention": []},
+        {"multipliers": [1], "attention": [16]},
+        {"multipliers": [1, 3], "heads": 6, "attention": []},
+        {"image_size": 18, "attention": [9]},
+        {"image_size": 6, "multipliers": [1, 1], "attention": [3, 6], "blocks": 3},
+        {"multipliers": [2, 1, 3, 1, 1], "attention": []},
+    ],
+)
+def test_what_the_rules_allow_runs(changes):
+    numbers = FITTING | changes
+    with torch.device("meta"):
+        net = UNet(**numbers)
+        x_t = torch.empty(2, 3, numbers["image_size"], numbers["image_size"])
+        assert net(x_t, torch.empty(2)).shape == x_t.shape
