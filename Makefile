@@ -80,7 +80,7 @@ clean:  ## delete caches of tools; keeps .venv, data, results and experiments
 INSTALL := python -m pip install --no-input --no-deps
 define install_lock
 	@cmp -s $(1) .venv/$(1) || { \
-	echo "Installing $(1) into .venv (5.5 GB on disk, some minutes)"; \
+	echo "Installing $(1) into .venv (5.5 GB and some minutes the first time)"; \
 	$(INSTALL) --require-hashes -r $(1) | { grep -v 'already satisfied' || true; }; cp $(1) $(2) .venv/; }
 	@cmp -s pyproject.toml .venv/pyproject.toml || { \
 	$(INSTALL) --quiet --no-build-isolation -e . && cp pyproject.toml .venv/; }

@@ -131,7 +131,9 @@ def test_unsafe_calls_are_seen(source: str, count: int):
 
 
 def test_no_file_is_trusted():
-    found = {path.relative_to(ROOT).as_posix(): list(unsafe_calls(path.read_text())) for path in files("*.py")}
+    """Tests are left out: they read what they have just written."""
+    sources = {path.relative_to(ROOT).as_posix(): path.read_text() for path in files("*.py")}
+    found = {path: list(unsafe_calls(text)) for path, text in sources.items() if not path.startswith("tests/")}
     assert not {path: calls for path, calls in found.items() if calls}
 
 
