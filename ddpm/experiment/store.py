@@ -41,7 +41,7 @@ def mirrored(action: str) -> Iterator[None]:
             warnings.simplefilter("ignore")  # of MLflow and its libraries; ours are raised elsewhere
             yield
     except Exception as error:
-        print(f"warning: MLflow: {action} failed ({one_line(error)}); going on without", file=sys.stderr)
+        print(f"warning: MLflow: {action} failed ({one_line(error)}); going on without it", file=sys.stderr)
 
 
 def one_line(error: BaseException) -> str:

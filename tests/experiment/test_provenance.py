@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
@@ -81,6 +81,10 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(before=tree, after=tree)
+@example(
+    before={"train": {"a": 0, "b": 0}},
+    after={"train": {"a": 'x\\"y\\\\', "b": ["\\", '"', "\\'", "null", "1e-5", "a,b"]}},
+)
 def test_overrides_survive_the_shell_and_dvc(scratch: Path, before: dict, after: dict):
     with scratch.open("w") as file:
         YAML(typ="safe", pure=True).dump(before, file)
