@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy import stats
 
-from ddpm.nets.dropout import KeyedDropout
+from ddpm.nets.dropout import KeyedDropout, mix
 
 SHAPE = (8, 4, 32, 32)
 KEYS = torch.randint(0, 2**32, (SHAPE[0],), generator=torch.Generator().manual_seed(5))
@@ -55,13 +55,22 @@ def test_kept_elements_keep_the_mean():
         pytest.param(mask(layer=1), mask(layer=2), id="later layers"),
         pytest.param(mask(torch.arange(8)), mask(torch.arange(1, 9)), id="consecutive keys"),
         pytest.param(mask(KEYS), mask(KEYS ^ (1 << 31)), id="keys that differ in the top bit"),
-        # e ^ key or e + key as the only link would make one of these a copy of the other
-        pytest.param(mask(KEYS)[..., 1:], mask(KEYS + 1)[..., :-1], id="shifted masks of near keys"),
     ],
 )
 def test_masks_are_independent(first, second):
     table = [[int((a & b).sum()) for b in (second, ~second)] for a in (first, ~first)]
     assert stats.chi2_contingency(table, correction=False).pvalue > 1e-3
+
+
+def test_near_addresses_do_not_permute_one_mask():
+    # Were the element not hashed first, addresses that differ by d < 4096 would share one mask, permuted by e -> e ^ d.
+    address = mix(mix(torch.arange(4096))).sort()
+    pairs = (address.values[1:] ^ address.values[:-1] < 4096).nonzero()[:, 0]
+    first, second = address.indices[pairs], address.indices[pairs + 1]
+    assert len(pairs) > 3
+    permuted = torch.arange(4096) ^ (address.values[pairs] ^ address.values[pairs + 1])[:, None]
+    a, b = mask(first, p=0.5, shape=(4096,)), mask(second, p=0.5, shape=(4096,)).gather(1, permuted)
+    assert (a == b).double().mean(1).sub(0.5).abs().max() < 5 * 0.5 / 64
 
 
 def test_the_batch_around_a_sample_does_not_matter():

@@ -62,6 +62,17 @@ def test_keys_switch_dropout_on_sample_by_sample(net, batch):
     assert (first - changed).abs().amax((1, 2, 3)).gt(1e-2).tolist() == [False, False, True, False]
 
 
+def test_the_keys_reach_every_dropout(net, batch):
+    seen = []
+    dropouts = [module for module in net.modules() if isinstance(module, KeyedDropout)]
+    hooks = [module.register_forward_hook(lambda _, inputs, __: seen.append(inputs[1])) for module in dropouts]
+    net(*batch, None, KEYS)
+    for hook in hooks:
+        hook.remove()
+    assert len(seen) == len(dropouts)
+    assert all(keys is KEYS for keys in seen)
+
+
 def test_every_dropout_has_a_number_of_its_own(net):
     indices = [module.layer_index for module in net.modules() if isinstance(module, KeyedDropout)]
     assert sorted(indices) == list(range(2 * 1 + 2 + 2 * 2))
