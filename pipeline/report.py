@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -41,11 +41,15 @@ def experiments(shown: Sequence[Mapping[str, Any]]) -> list[Experiment]:
 
 
 def table(columns: Sequence[Experiment]) -> list[list[str]]:
-    """A header and one row for each parameter that differs and each metric; one column for each experiment."""
-    params = _side_by_side([column.params for column in columns])
-    differing = [(key, values) for key, values in params if any(value != values[0] for value in values)]
+    """A header, one column for each experiment, and one row for each parameter and each metric in which they differ.
+
+    Without anything to compare, all metrics are shown.
+    """
+    params = _differing(_side_by_side([column.params for column in columns]))
     metrics = _side_by_side([column.metrics for column in columns])
-    rows = [[key, *map(_show, values)] for key, values in (*differing, *metrics)]
+    if len(columns) > 1:
+        metrics = _differing(metrics)
+    rows = [[key, *map(_show, values)] for key, values in (*params, *metrics)]
     return [["", *(column.name for column in columns)], *rows]
 
 
@@ -65,6 +69,10 @@ def as_markdown(rows: Sequence[Sequence[str]]) -> str:
 def _side_by_side(trees: Sequence[Mapping[str, object]]) -> list[tuple[str, list[object]]]:
     keys = dict.fromkeys(key for tree in trees for key in tree)
     return [(key, [tree.get(key, MISSING) for tree in trees]) for key in keys]
+
+
+def _differing(rows: Iterable[tuple[str, list[object]]]) -> list[tuple[str, list[object]]]:
+    return [(key, values) for key, values in rows if any(value != values[0] for value in values)]
 
 
 def _experiment(row: Mapping[str, Any]) -> Experiment:
@@ -87,7 +95,7 @@ def _show(value: object) -> str:
 @click.option("--markdown", is_flag=True, help="Print a Markdown table instead of aligned text.")
 @click.option("--all-commits", is_flag=True, help="Show the experiments of all commits, not of the newest alone.")
 def main(markdown: bool, all_commits: bool) -> None:
-    """Show experiments side by side: the parameters that differ, and all metrics.
+    """Show experiments side by side: the parameters and metrics in which they differ.
 
     Example:
 

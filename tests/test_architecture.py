@@ -69,6 +69,13 @@ def test_params_are_the_quick_recipe():
     assert same, "params.yaml must be the recipe `quick`; `python -m ddpm recipe quick` writes it"
 
 
+def test_no_parameter_is_invisible_to_dvc():
+    """DVC's run cache ignores every key of these names, in params too, and restores wrong outputs (DVC issue 10296)."""
+    sections = YAML(typ="safe").load(ROOT / "params.yaml")
+    keys = {key for values in sections.values() for key in values} | set(sections)
+    assert not keys & {"size", "nfiles"}
+
+
 # One letter of each in brackets, so that this file does not match itself.
 REGISTRY = r"py[p]i\.org|pythonh[o]sted|registry\.[n]pmjs|download\.pyt[o]rch"
 MACHINE = r"(?<![\w.$}>)*])/(w[o]rk|t[m]p|r[o]ot|h[o]me|o[p]t|U[s]ers)/\w"  # an absolute path, not the end of another

@@ -7,7 +7,9 @@ from pipeline import report
 
 def row(rev: str, name: str | None, beta: float, fid: float | None) -> dict[str, Any]:
     metrics = (
-        {} if fid is None else {"results/metrics.json": {"data": {"frechet_pixels": {"value": fid, "split": "a"}}}}
+        {}
+        if fid is None
+        else {"results/metrics.json": {"data": {"frechet_pixels": {"dims": 64, "split": "a", "value": fid}}}}
     )
     params = {"params.yaml": {"data": {"schedule": {"T": 1000, "beta_T": beta}, "model": {"multipliers": [1, 2]}}}}
     return {"rev": rev, "name": name, "data": {"params": params, "metrics": metrics}, "experiments": None}
@@ -28,12 +30,15 @@ SHOWN = [
 TABLE = [
     ["", "workspace", "main", "beta", "eeeeeee"],
     ["schedule.beta_T", "0.02", "0.02", "0.03", "0.01"],
+    ["metrics.frechet_pixels.dims", "64", "64", "64", "-"],
     ["metrics.frechet_pixels.value", "1.25", "1.25", "1.12346", "-"],
 ]
 
 
 def test_only_differing_parameters_and_numbers_are_shown():
-    assert report.table(report.experiments(SHOWN)) == TABLE
+    columns = report.experiments(SHOWN)
+    assert report.table(columns) == TABLE
+    assert [row[0] for row in report.table(columns[:3])] == ["", "schedule.beta_T", "metrics.frechet_pixels.value"]
 
 
 def test_text_is_aligned():
@@ -51,4 +56,5 @@ def test_markdown():
 
 
 def test_a_study_without_experiments_has_a_table():
-    assert report.as_text(report.table(report.experiments(SHOWN[:1]))).splitlines()[0].split() == ["workspace"]
+    rows = report.table(report.experiments(SHOWN[:1]))
+    assert rows == [["", "workspace"], ["metrics.frechet_pixels.dims", "64"], ["metrics.frechet_pixels.value", "1.25"]]
