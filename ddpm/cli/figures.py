@@ -48,7 +48,9 @@ def figures(
     images = stage.load_array(samples)
     wanted = params.figures.grid_rows * params.figures.grid_columns
     if len(images) < wanted:
-        raise ValueError(f"{samples}: figures.grid_rows * grid_columns = {wanted} needs as many samples, got {len(images)}")
+        raise ValueError(
+            f"{samples}: figures.grid_rows * grid_columns = {wanted} needs as many samples, got {len(images)}"
+        )
     material = Material(
         figures=params.figures,
         sample=params.sample,

@@ -11,10 +11,17 @@ from ddpm.cli import stage
 @stage.params_options
 @stage.path_option("--out", stage.PREPARED, "Folder for the arrays and the manifest.")
 @click.option("--raw", type=click.Path(path_type=Path), help="Folder of the downloads.  [default: data/raw/SOURCE]")
-@click.option("--results", type=click.Path(path_type=Path), help="Folder for prepare.json.  [default: results, or --out]")
+@click.option(
+    "--results", type=click.Path(path_type=Path), help="Folder for prepare.json.  [default: results, or --out]"
+)
 @click.option("--workers", type=click.IntRange(min=1), help="Decoding processes.  [default: all cores]")
 def prepare(
-    params_path: Path, overrides: tuple[str, ...], out: Path, raw: Path | None, results: Path | None, workers: int | None
+    params_path: Path,
+    overrides: tuple[str, ...],
+    out: Path,
+    raw: Path | None,
+    results: Path | None,
+    workers: int | None,
 ) -> None:
     """Crop, resize and store the images of data.source.
 
@@ -39,7 +46,9 @@ def prepare(
         stage.recorded("prepare", params, "cpu", standard) as recorder,
         stage.progress("prepare", 0, "images") as bar,
     ):
-        manifest = run(params.data, source, out, workers=workers or os.cpu_count() or 1, tick=bar.update)
+        manifest = run(
+            params.data, source, out, workers=workers or os.cpu_count() or 1, announce=bar.reset, tick=bar.update
+        )
         recorder.numbers = manifest
         recorder.artifacts = [folder / "prepare.json"]
         write_json(folder / "prepare.json", manifest)

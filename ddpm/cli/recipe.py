@@ -10,7 +10,9 @@ RECIPES = Path(__file__).resolve().parents[2] / "pipeline" / "recipes"
 @click.command()
 @click.argument("name", required=False)
 @click.option("--list", "listing", is_flag=True, help="Describe every recipe: size, cost, memory.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("params.yaml"), show_default=True, help="Where to write.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("params.yaml"), show_default=True, help="Where to write."
+)
 @click.option("-S", "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one parameter; repeatable.")
 def recipe(name: str | None, listing: bool, out: Path, overrides: tuple[str, ...]) -> None:
     """Validate the recipe NAME and write it to params.yaml.

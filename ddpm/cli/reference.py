@@ -11,7 +11,9 @@ from ddpm.cli import stage
 @stage.params_options
 @stage.path_option("--data", stage.PREPARED, "Folder of prepared images.")
 @stage.path_option("--out", stage.STATISTICS, "Statistics file (npz with mu, sigma, num_images, identity).")
-@click.option("--results", type=click.Path(path_type=Path), help="Folder for reference.json.  [default: results, or beside --out]")
+@click.option(
+    "--results", type=click.Path(path_type=Path), help="Folder for reference.json.  [default: results, or beside --out]"
+)
 @stage.weights_options
 @stage.device_option
 def reference(
@@ -55,7 +57,11 @@ def reference(
         found = reference_statistics(split.images, manifest, chosen.split, extractor, chosen.batch, bar.update)
         with atomic_path(out) as temporary:
             save_statistics(temporary, found.mean, found.covariance, found.num_images, found.identity)
-        recorder.numbers = {"num_images": found.num_images, "sha256": file_digest(out), "identity": dict(found.identity)}
+        recorder.numbers = {
+            "num_images": found.num_images,
+            "sha256": file_digest(out),
+            "identity": dict(found.identity),
+        }
         recorder.artifacts = [folder / "reference.json"]
         write_json(folder / "reference.json", recorder.numbers)
     click.echo(f"{out}: {extractor.name} statistics of {found.num_images:,} images. Next: python -m ddpm train")

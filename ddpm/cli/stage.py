@@ -65,7 +65,9 @@ def weights_options(command: Command) -> Command:
     """--weights and --download for the commands that may need the Inception network."""
     for option in (
         click.option("--download", is_flag=True, help="Fetch the published weights if they are not found (95 MB)."),
-        click.option("--weights", type=click.Path(path_type=Path), help="Weights of the FID network; sha256 is verified."),
+        click.option(
+            "--weights", type=click.Path(path_type=Path), help="Weights of the FID network; sha256 is verified."
+        ),
     ):
         command = option(command)
     return command
@@ -169,7 +171,9 @@ def load_array(path: Path) -> "NDArray[Any]":
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"{path}: damaged array ({reason}); restore it with `dvc checkout`, or make it again") from None
+        raise ValueError(
+            f"{path}: damaged array ({reason}); restore it with `dvc checkout`, or make it again"
+        ) from None
     return array
 
 

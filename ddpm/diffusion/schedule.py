@@ -26,7 +26,7 @@ class Schedule:
     alpha_bar: Tensor
 
     @property
-    def T(self) -> int:  # noqa: N802  (the literature's name)
+    def T(self) -> int:
         """Number of noising steps."""
         return len(self.beta) - 1
 

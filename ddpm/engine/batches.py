@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ddpm import randomness
+from ddpm.engine.device import memory_format
 from ddpm.types import Images, Indices, Labels, Pixels, Steps
 
 
@@ -96,8 +97,9 @@ class Batches:
 
 
 def to_images(pixels: Pixels, device: torch.device) -> Images:
-    """uint8 NHWC -> float32 NCHW in [-1, 1], channels_last in memory; 0 -> -1 and 255 -> 1 exactly."""
-    return pixels.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+    """uint8 NHWC -> float32 NCHW in [-1, 1] in the device's memory format; 0 -> -1 and 255 -> 1 exactly."""
+    images = pixels.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return images.contiguous(memory_format=memory_format(device))
 
 
 def to_pixels(images: Images) -> Pixels:

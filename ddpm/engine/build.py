@@ -21,7 +21,7 @@ def build_schedule(schedule: ScheduleParams, device: torch.device) -> Schedule:
 
 
 def build_net(data: DataParams, model: ModelParams) -> UNet:
-    """The U-Net of `model` for the images of `data`; weights are not yet initialized (see `ddpm.nets.unet.init_weights`)."""
+    """The U-Net of `model` for the images of `data`, initialized with seed 0 (`ddpm.nets.init` draws other seeds)."""
     return UNet(
         in_channels=data.channels,
         image_size=data.size,
@@ -36,10 +36,7 @@ def build_net(data: DataParams, model: ModelParams) -> UNet:
 
 
 def build_optimizer(train: TrainParams, net: nn.Module) -> torch.optim.Optimizer:
-    """Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019) with their published defaults besides the rate.
-
-    The rate lives in a tensor, so that a changed rate neither synchronizes nor recompiles anything.
-    """
+    """Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019) with their published defaults besides the rate."""
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[train.optimizer]
     return kind(net.parameters(), lr=train.learning_rate, fused=True)
 

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ddpm.engine.build import build_net
+from ddpm.engine.device import memory_format
 from ddpm.experiment.params import DataParams, ModelParams, ObjectiveParams, ScheduleParams
 from ddpm.experiment.workspace import atomic_path
 from ddpm.nets.unet import UNet
@@ -29,11 +30,11 @@ class Checkpoint:
     weights: dict[str, Tensor]
 
     def build(self, device: torch.device) -> UNet:
-        """The net with these weights, ready to evaluate (no dropout, no gradients, channels_last)."""
+        """The net with these weights, ready to evaluate (no dropout, no gradients)."""
         with torch.device("meta"):
             net = build_net(self.data, self.model)
         net.load_state_dict(self.weights, assign=True)
-        return net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        return net.to(device, memory_format=memory_format(device)).eval().requires_grad_(False)
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -55,7 +56,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
         ValueError: the file is missing, damaged, or not one of ours.
     """
     if not path.is_file():
-        raise ValueError(f"{path}: no such checkpoint; make it with `python -m ddpm train`, or name one with --checkpoint")
+        raise ValueError(
+            f"{path}: no such checkpoint; make it with `python -m ddpm train`, or name one with --checkpoint"
+        )
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -66,7 +69,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
         ) from None
     about = json.loads(metadata.get("ddpm", "{}"))
     if about.get("format") != FORMAT:
-        raise ValueError(f"{path}: must be a checkpoint of format {FORMAT}, got {about.get('format', 'foreign weights')}")
+        raise ValueError(
+            f"{path}: must be a checkpoint of format {FORMAT}, got {about.get('format', 'foreign weights')}"
+        )
     return Checkpoint(
         data=DataParams.model_validate(about["data"]),
         schedule=ScheduleParams.model_validate(about["schedule"]),

@@ -40,6 +40,11 @@ def require_precision(precision: str, device: torch.device) -> None:
         raise ValueError(f"precision fp16 needs a GPU, got device {device}; use bf16 or float32")
 
 
+def memory_format(device: torch.device) -> torch.memory_format:
+    """channels_last for the tensor cores of a GPU; on a CPU its group norm is 20 times slower than the contiguous one."""
+    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
+
+
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
     """The context in which the net, and only the net, runs in lower precision."""
     if precision == "float32":

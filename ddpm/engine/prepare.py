@@ -31,7 +31,15 @@ NAMED_FILES = 10
 """So many damaged files are named in an error; the rest are counted."""
 
 
-def prepare(data: DataParams, raw: Path, out: Path, *, workers: int, tick: Tick = lambda _: None) -> dict[str, Any]:
+def prepare(
+    data: DataParams,
+    raw: Path,
+    out: Path,
+    *,
+    workers: int,
+    announce: Tick = lambda _: None,
+    tick: Tick = lambda _: None,
+) -> dict[str, Any]:
     """Decode, crop and store the selected images.
 
     Writes train.npy, train_labels.npy, valid.npy, valid_labels.npy and manifest.json, all of them or none. The bytes
@@ -42,6 +50,7 @@ def prepare(data: DataParams, raw: Path, out: Path, *, workers: int, tick: Tick 
         raw: folder of the downloaded files of this source; `digits` needs none.
         out: folder of the prepared store; made if it does not exist.
         workers: decoding processes.
+        announce: called once with the number of images to come.
         tick: called with the number of images that were added.
 
     Returns:
@@ -53,6 +62,7 @@ def prepare(data: DataParams, raw: Path, out: Path, *, workers: int, tick: Tick 
     catalog = SOURCES[data.source](raw, data.labels)
     chosen = splits.choose(catalog.splits, data.train_split, data.valid_split)
     catalog.require([catalog.names[number] for numbers in chosen.values() for number in numbers])
+    announce(sum(map(len, chosen.values())))
     workers = workers if catalog.parallel else 1
     damaged: list[str] = []
     with ExitStack() as stack:

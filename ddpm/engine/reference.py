@@ -39,7 +39,9 @@ def reference_statistics(
         ValueError: fewer than two images.
     """
     if len(images) < 2:
-        raise ValueError(f"reference.split {split} must hold at least 2 images, got {len(images)}; choose another split")
+        raise ValueError(
+            f"reference.split {split} must hold at least 2 images, got {len(images)}; choose another split"
+        )
     found = feature_moments(images, extractor, batch, tick)
     entry = manifest["splits"][split]
     identity = {

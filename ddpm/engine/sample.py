@@ -14,7 +14,7 @@ from ddpm.diffusion.samplers.steps import State, uniform_steps
 from ddpm.engine.batches import to_pixels
 from ddpm.engine.build import build_denoiser, build_schedule
 from ddpm.engine.checkpoint import Checkpoint
-from ddpm.engine.device import require_precision, set_determinism
+from ddpm.engine.device import memory_format, require_precision, set_determinism
 from ddpm.experiment.fingerprint import file_digest
 from ddpm.experiment.params import SampleParams
 from ddpm.experiment.workspace import atomic_path, write_json
@@ -44,10 +44,8 @@ def trajectories(checkpoint: Checkpoint, sample: SampleParams, seed: int, device
         denoise = build_denoiser(
             ready, schedule, checkpoint.objective, checkpoint.model, sample, labels_of(checkpoint, index)
         )
-        x_T = randomness.normal(seed, "x_T", 0, index, shape).to(memory_format=torch.channels_last)
-        return SAMPLERS[sample.sampler](
-            denoise, schedule, x_T, steps, noise, variance=sample.variance, eta=sample.eta
-        )
+        x_T = randomness.normal(seed, "x_T", 0, index, shape).to(memory_format=memory_format(device))
+        return SAMPLERS[sample.sampler](denoise, schedule, x_T, steps, noise, variance=sample.variance, eta=sample.eta)
 
     return start
 
@@ -103,7 +101,9 @@ def require_settings(checkpoint: Checkpoint, sample: SampleParams, device: torch
             f"sample.guidance_scale must be 1 for a checkpoint trained without label dropout, got {sample.guidance_scale}"
         )
     if sample.steps > checkpoint.schedule.T:
-        raise ValueError(f"sample.steps must be at most the checkpoint's T = {checkpoint.schedule.T}, got {sample.steps}")
+        raise ValueError(
+            f"sample.steps must be at most the checkpoint's T = {checkpoint.schedule.T}, got {sample.steps}"
+        )
 
 
 def save_labels(path: Path, checkpoint: Checkpoint, num_images: int) -> None:

@@ -19,7 +19,7 @@ from ddpm.diffusion.schedule import Schedule
 from ddpm.engine.batches import Batch, Batches, to_images
 from ddpm.engine.build import Predict, build_net, build_optimizer, build_predict, build_schedule, learning_rate
 from ddpm.engine.checkpoint import Checkpoint
-from ddpm.engine.device import require_precision, set_determinism
+from ddpm.engine.device import memory_format, require_precision, set_determinism
 from ddpm.engine.state import Progress, load_state, save_state
 from ddpm.experiment.params import Params
 from ddpm.nets.init import init_weights
@@ -71,7 +71,7 @@ def train(
     schedule = build_schedule(params.schedule, device)
     net = build_net(params.data, params.model)
     init_weights(net, config.seed)
-    net = net.to(device, memory_format=torch.channels_last).train()
+    net = net.to(device, memory_format=memory_format(device)).train()
     ema = copy.deepcopy(net).eval().requires_grad_(False)
     optimizer = build_optimizer(config, net)
     scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
@@ -121,7 +121,9 @@ def require_data(params: Params, folder: Path, train_split: Split, valid_split: 
         raise ValueError(f"{folder}/valid.npy: must hold images when train.valid_every is {params.train.valid_every}")
     num_classes, largest = params.model.num_classes, int(train_split.labels.max())
     if num_classes and largest >= num_classes:
-        raise ValueError(f"model.num_classes must exceed every label of {folder}, got {num_classes} with label {largest}")
+        raise ValueError(
+            f"model.num_classes must exceed every label of {folder}, got {num_classes} with label {largest}"
+        )
 
 
 def batch_loss(schedule: Schedule, target: str, predict: Predict, batch: Batch, labeled: bool) -> Tensor:

@@ -198,8 +198,8 @@ def validate(tree: dict[str, Any], place: str = "params.yaml") -> Params:
 
 def section_type(name: str) -> type[Section]:
     """The model of one section, by its name in the file."""
-    annotation = Params.model_fields[name].annotation
-    assert annotation is not None and issubclass(annotation, Section)
+    annotation: Any = Params.model_fields[name].annotation
+    assert issubclass(annotation, Section)
     return annotation
 
 
@@ -252,7 +252,11 @@ def _suggestion(section: str, name: str) -> str:
 
     if section not in Params.model_fields:
         near = difflib.get_close_matches(section, Params.model_fields, n=1)
-        return f"; did you mean the section `{near[0]}`?" if near else f"; the sections are {', '.join(Params.model_fields)}"
+        return (
+            f"; did you mean the section `{near[0]}`?"
+            if near
+            else f"; the sections are {', '.join(Params.model_fields)}"
+        )
     keys = section_type(section).model_fields
     near = difflib.get_close_matches(name, keys, n=1)
     return f"; did you mean {section}.{near[0]}?" if near else f"; {section} has {', '.join(keys)}"

@@ -48,7 +48,9 @@ def _widths(model: ModelParams) -> list[str]:
     for multiplier in sorted(set(model.multipliers)):
         width = model.channels * multiplier
         if width % NORM_GROUPS:
-            lines.append(f"model.channels * {multiplier} must be divisible by the {NORM_GROUPS} norm groups, got {width}")
+            lines.append(
+                f"model.channels * {multiplier} must be divisible by the {NORM_GROUPS} norm groups, got {width}"
+            )
         if width % model.heads:
             lines.append(f"model.heads must divide every width of the net, got {model.heads} for {width} channels")
     return lines
@@ -57,7 +59,9 @@ def _widths(model: ModelParams) -> list[str]:
 def _resolutions(data: DataParams, model: ModelParams) -> list[str]:
     lines, levels = [], len(model.multipliers)
     if data.size % 2 ** (levels - 1):
-        lines.append(f"data.size must be divisible by {2 ** (levels - 1)} for {levels} model.multipliers, got {data.size}")
+        lines.append(
+            f"data.size must be divisible by {2 ** (levels - 1)} for {levels} model.multipliers, got {data.size}"
+        )
     reached = [data.size // 2**level for level in range(levels)]
     for resolution in model.attention:
         if resolution not in reached:
@@ -99,7 +103,9 @@ def _held_out(data: DataParams, reference: ReferenceParams, train: TrainParams, 
 
 def _floor(reference: ReferenceParams, evaluate: EvaluateParams) -> list[str]:
     if evaluate.floor and reference.split == "valid":
-        return ["evaluate.floor must be false when reference.split is valid (it would compare a set with itself), got true"]
+        return [
+            "evaluate.floor must be false when reference.split is valid (it would compare a set with itself), got true"
+        ]
     return []
 
 

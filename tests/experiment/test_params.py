@@ -1,0 +1,131 @@
+"""The parameter file: every rule, its message, and agreement with DVC's parser and the tables in the code."""
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from dvc.utils.serialize import parse_yaml
+
+from ddpm.diffusion.process import TARGETS
+from ddpm.diffusion.samplers import SAMPLERS
+from ddpm.diffusion.schedule import SCHEDULES
+from ddpm.experiment import params as P
+
+QUICK = Path(__file__).parents[2] / "pipeline" / "recipes" / "quick.yaml"
+
+
+def problems_of(*overrides: str) -> list[str]:
+    with pytest.raises(ValueError, match="must|not|missing|no parameter") as caught:
+        P.load(QUICK, overrides)
+    return str(caught.value).splitlines()
+
+
+REFUSED = [
+    (["schedule.beta_T=1.5"], "quick.yaml: schedule.beta_T must be in (beta_1, 1), got 1.5"),
+    (["schedule.beta_T=0.00001"], "schedule.beta_T must be in (beta_1, 1), got 1e-05 with beta_1 0.0001"),
+    (["train.steps=ten"], "train.steps must be a valid integer, got 'ten'"),
+    (["train.steps=1.5"], "train.steps must be a valid integer, got 1.5"),
+    (["train.flip=1"], "train.flip must be a valid boolean, got 1"),
+    (["train.learning_rate=.nan"], "train.learning_rate must be a finite number, got nan"),
+    (["sample.sampler=ddimm"], "sample.sampler must be 'ddpm' or 'ddim', got 'ddimm'"),
+    (["model.attention=[3]"], "model.attention must list resolutions that the image reaches [16, 8, 4], got 3"),
+    (["model.channels=48"], "model.channels * 1 must be divisible by the 32 norm groups, got 48"),
+    (["model.heads=3"], "model.heads must divide every width of the net, got 3"),
+    (["data.size=18", "model.attention=[]"], "data.size must be divisible by 4 for 3 model.multipliers, got 18"),
+    (["model.multipliers=[1, 0]", "model.attention=[]"], "model.multipliers must be at least 1 each, got [1, 0]"),
+    (["data.labels=none"], "data.labels must name labels when model.num_classes is 10, got none"),
+    (["model.num_classes=3"], "model.num_classes must be 0 or 10 for digits, got 3"),
+    (["data.crop=squash"], "data.crop must be none for digits, got squash"),
+    (["data.channels=3"], "data.channels must be 1 for digits, got 3"),
+    (["data.valid_split=none"], "train.valid_every must be 0 when data.valid_split is none, got 100"),
+    (["data.valid_split=none"], "evaluate.floor must be false when data.valid_split is none, got true"),
+    (["reference.split=valid"], "evaluate.floor must be false when reference.split is valid"),
+    (["model.num_classes=0"], "objective.label_dropout must be 0 for an unconditional model, got 0.1"),
+    (["objective.label_dropout=0"], "sample.guidance_scale must be 1 when objective.label_dropout is 0"),
+    (["sample.steps=2000"], "sample.steps must be at most schedule.T = 1000, got 2000"),
+    (["evaluate.num_images=501"], "evaluate.num_images must be at most sample.num_images = 500, got 501"),
+    (["figures.grid_rows=51"], "figures.grid_rows * grid_columns must be at most sample.num_images = 500, got 510"),
+    (["figures.strip_columns=60"], "figures.strip_columns must be at most sample.steps + 1"),
+    (["train.valid_every=15"], "train.valid_every must be a multiple of train.log_every = 10, got 15"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "message"), REFUSED)
+def test_every_refusal_names_place_rule_and_value(overrides, message):
+    assert any(message in line for line in problems_of(*overrides))
+
+
+def test_all_problems_are_reported_at_once_one_line_each():
+    lines = problems_of("train.steps=ten", "schedule.beta_T=0.00001", "model.attention=[3]", "data.size=many")
+    assert len(lines) == 3  # the attention rule needs data.size and stays silent
+    assert all(line.startswith("quick.yaml: ") for line in lines)
+
+
+def test_a_typo_is_answered_with_the_right_name():
+    assert problems_of("schedule.betaT=1") == [
+        "-S schedule.betaT=1: there is no parameter schedule.betaT; did you mean schedule.beta_T?"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (("  T: 1000\n", ""), "schedule.T is missing"),
+        (
+            ("  T: 1000\n", "  T: 1000\n  betaT: 1\n"),
+            "schedule.betaT is not a parameter; did you mean schedule.beta_T?",
+        ),
+        (("schedule:", "shedule:"), "shedule is not a parameter; did you mean the section `schedule`?"),
+        (("  T: 1000\n", "  T: 1000\n  T: 10\n"), "not valid YAML: found duplicate key"),
+        (("  T: 1000\n", "  T: [1\n"), "not valid YAML"),
+    ],
+)
+def test_edited_files_are_refused_with_the_place(tmp_path, edit, message):
+    path = tmp_path / "params.yaml"
+    text = QUICK.read_text().replace(*edit)
+    assert text != QUICK.read_text()
+    path.write_text(text)
+    with pytest.raises(ValueError, match="params.yaml") as caught:
+        P.load(path)
+    assert message in str(caught.value)
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path):
+    with pytest.raises(ValueError, match="no such parameter file; write one with `python -m ddpm recipe quick`"):
+        P.load(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("value", ["1e-05", "1e-5", "0.00001", "1.0e-05"])
+def test_numbers_as_dvc_writes_them_are_numbers(value):
+    assert P.load(QUICK, [f"train.learning_rate={value}"]).train.learning_rate == 1e-5
+
+
+def test_the_file_is_read_as_dvc_reads_it():
+    assert P.read(QUICK) == parse_yaml(QUICK.read_text(), str(QUICK))
+
+
+def test_changing_a_recipe_keeps_its_comments():
+    text = P.override_text(QUICK.read_text(), ["train.steps=7"])
+    assert "steps: 7" in text
+    assert text.count("#") == QUICK.read_text().count("#")
+
+
+def test_nothing_has_a_default():
+    for name in P.Params.model_fields:
+        assert all(field.is_required() for field in P.section_type(name).model_fields.values())
+
+
+def test_choices_agree_with_the_tables_of_the_code():
+    def choices(section, field):
+        return set(get_args(P.section_type(section).model_fields[field].annotation))
+
+    from ddpm.data.crops import CROPS
+    from ddpm.data.sources import SOURCES
+    from ddpm.metrics.features import EXTRACTORS
+
+    assert choices("schedule", "kind") == set(SCHEDULES)
+    assert choices("objective", "target") == set(TARGETS)
+    assert choices("sample", "sampler") == set(SAMPLERS)
+    assert choices("reference", "features") == set(EXTRACTORS)
+    assert choices("data", "source") == set(SOURCES)
+    assert choices("data", "crop") == set(CROPS)
