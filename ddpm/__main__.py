@@ -37,7 +37,7 @@ class Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> object:
-        """Turn what a user caused (ValueError) or the machine refused (OSError) into lines; DDPM_TRACEBACK=1 shows more."""
+        """Say in one line what a user caused or the machine refused; DDPM_TRACEBACK=1 shows where."""
         try:
             return super().invoke(ctx)
         except (ValueError, OSError) as error:

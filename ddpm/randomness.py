@@ -72,7 +72,7 @@ def normal(seed: int, purpose: str, step: int | Tensor, index: Indices, shape: t
 
 
 def integers(seed: int, purpose: str, step: int | Tensor, index: Indices, low: int, high: int) -> Tensor:
-    """One integer of low..high (both included) per sample, int64, of shape (batch,); bias below 2^-22 for spans below 1024."""
+    """One integer of low..high (both included) per sample, (batch,) int64; bias below 2^-22 for spans below 1024."""
     span = high - low + 1
     return low + ((words(seed, purpose, step, index, 1)[:, 0] * span) >> 32)
 

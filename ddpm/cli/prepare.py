@@ -11,9 +11,7 @@ from ddpm.cli import stage
 @stage.params_options
 @stage.path_option("--out", stage.PREPARED, "Folder for the arrays and the manifest.")
 @click.option("--raw", type=click.Path(path_type=Path), help="Folder of the downloads.  [default: data/raw/SOURCE]")
-@click.option(
-    "--results", type=click.Path(path_type=Path), help="Folder for prepare.json.  [default: results, or --out]"
-)
+@stage.results_option("prepare.json")
 @click.option("--workers", type=click.IntRange(min=1), help="Decoding processes.  [default: all cores]")
 def prepare(
     params_path: Path,

@@ -11,9 +11,7 @@ from ddpm.cli import stage
 @stage.params_options
 @stage.path_option("--data", stage.PREPARED, "Folder of prepared images.")
 @stage.path_option("--out", stage.STATISTICS, "Statistics file (npz with mu, sigma, num_images, identity).")
-@click.option(
-    "--results", type=click.Path(path_type=Path), help="Folder for reference.json.  [default: results, or beside --out]"
-)
+@stage.results_option("reference.json")
 @stage.weights_options
 @stage.device_option
 def reference(

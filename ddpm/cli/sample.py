@@ -11,9 +11,7 @@ from ddpm.cli import stage
 @stage.params_options
 @stage.path_option("--checkpoint", stage.WEIGHTS, "Weights to sample from; they know their net and schedule.")
 @stage.path_option("--out", stage.SAMPLES, "Folder for images.npy and labels.npy.")
-@click.option(
-    "--results", type=click.Path(path_type=Path), help="Folder for sample.json.  [default: results, or --out]"
-)
+@stage.results_option("sample.json")
 @stage.device_option
 def sample(
     params_path: Path, overrides: tuple[str, ...], checkpoint: Path, out: Path, results: Path | None, device: str

@@ -49,6 +49,12 @@ def path_option(name: str, default: Path, text: str) -> Callable[[Command], Comm
     return click.option(name, type=click.Path(path_type=Path), default=default, show_default=True, help=text)
 
 
+def results_option(files: str) -> Callable[[Command], Command]:
+    """--results, the folder of the small files that stand in git."""
+    text = f"Folder for {files}.  [default: results, or beside --out]"
+    return click.option("--results", type=click.Path(path_type=Path), help=text)
+
+
 def device_option(command: Command) -> Command:
     """--device for the commands that compute with torch."""
     return click.option(
@@ -178,7 +184,7 @@ def load_array(path: Path) -> "NDArray[Any]":
 
 
 def results_folder(results: Path | None, out: Path, default_out: Path) -> Path:
-    """Where a stage's small result files go: --results, else results/ for the pipeline's own outputs, else beside --out."""
+    """Where the small result files go: --results, else results/ for the pipeline's own outputs, else beside --out."""
     if results is not None:
         return results
     if out == default_out:

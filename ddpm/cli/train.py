@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 @stage.params_options
 @stage.path_option("--data", stage.PREPARED, "Folder of prepared images.")
 @stage.path_option("--out", stage.WEIGHTS, "Where the EMA weights go (safetensors that explain themselves).")
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path),
-    help="Folder for train.csv and train.json.  [default: results, or beside --out]",
-)
+@stage.results_option("train.csv and train.json")
 @stage.device_option
 def train(
     params_path: Path, overrides: tuple[str, ...], data: Path, out: Path, results: Path | None, device: str

@@ -42,7 +42,9 @@ class Posterior(NamedTuple):
 
 
 def posterior(alpha_bar_t: float, alpha_bar_s: float) -> Posterior:
-    """Weights and variance of q(x_s | x_t, x0) for any s < t (Ho et al. 2020, eqs. 6-7, with alpha = alpha_bar_t / alpha_bar_s).
+    """Weights and variance of q(x_s | x_t, x0) for any s < t (Ho et al. 2020, eqs. 6-7).
+
+    Their alpha_t becomes alpha_bar_t / alpha_bar_s.
 
     Args:
         alpha_bar_t: of the noisier step, below alpha_bar_s.

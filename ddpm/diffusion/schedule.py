@@ -10,7 +10,7 @@ from torch import Tensor
 from ddpm.types import Images, Steps
 
 MAX_BETA = 0.999
-"""Schedules given by alpha_bar clip beta here, so that the last step stays invertible (Nichol & Dhariwal 2021, sec. 3.2)."""
+"""Schedules given by alpha_bar clip beta here; the last step stays invertible (Nichol & Dhariwal 2021, sec. 3.2)."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def from_beta(beta: Tensor) -> Schedule:
 
 
 def from_alpha_bar(alpha_bar: Callable[[float], float], T: int) -> Schedule:
-    """Tables from a continuous alpha_bar(u) on 0 <= u <= 1: beta_t = 1 - alpha_bar(t/T) / alpha_bar((t-1)/T), clipped."""
+    """Tables from a continuous alpha_bar(u), 0 <= u <= 1: beta_t = 1 - alpha_bar(t/T) / alpha_bar((t-1)/T), clipped."""
     curve = torch.tensor([alpha_bar(t / T) for t in range(T + 1)], dtype=torch.float64)
     return from_beta((1 - curve[1:] / curve[:-1]).clamp(max=MAX_BETA))
 
@@ -81,13 +81,13 @@ def quadratic(T: int, beta_1: float, beta_T: float) -> Schedule:
 
 
 def cosine(T: int, beta_1: float, beta_T: float) -> Schedule:  # noqa: ARG001  (one signature for all kinds)
-    """alpha_bar = cos^2(((u + s) / (1 + s)) pi / 2), s = 0.008 (Nichol & Dhariwal 2021, eq. 17); beta_1 and beta_T are unused."""
+    """alpha_bar = cos^2(((u + s) / (1 + s)) pi / 2), s = 0.008 (Nichol & Dhariwal 2021, eq. 17); no beta_1, beta_T."""
     s = 0.008
     return from_alpha_bar(lambda u: math.cos((u + s) / (1 + s) * math.pi / 2) ** 2, T)
 
 
 def sigmoid(T: int, beta_1: float, beta_T: float) -> Schedule:  # noqa: ARG001
-    """A sigmoid from -3 to 3, tau = 1, scaled to fall from 1 to 0 (Jabri et al. 2022, alg. 1); beta_1 and beta_T are unused."""
+    """A sigmoid from -3 to 3, tau = 1, scaled to fall from 1 to 0 (Jabri et al. 2022, alg. 1); no beta_1, beta_T."""
     start, end, tau = -3.0, 3.0, 1.0
 
     def logistic(u: float) -> float:

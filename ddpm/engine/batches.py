@@ -25,8 +25,8 @@ class Batch(NamedTuple):
 class Batches:
     """The training set as a function from step to batch.
 
-    Sample g of the run (g = 0, 1, ... over all steps) is image `order[g % N]` of epoch g // N, where every epoch has its
-    own addressed permutation; flips, t, noise and dropout are addressed by (seed, step, g).
+    Sample g of the run (g = 0, 1, ... over all steps) is image `order[g % N]` of epoch g // N, where every epoch has
+    its own addressed permutation; flips, t, noise and dropout are addressed by (seed, step, g).
 
     Args:
         images: uint8 (N, height, width, channels); kept on the GPU when it takes less than a quarter of its memory.
@@ -84,10 +84,12 @@ class Batches:
 
     def _items(self, first: int) -> Tensor:
         """Positions in the data set of samples first .. first + batch - 1 of the run."""
-        parts, size = [], len(self.images)
-        while (missing := self.batch - sum(len(part) for part in parts)) > 0:
-            epoch, offset = divmod(first + self.batch - missing, size)
-            parts.append(self._order(epoch)[offset : offset + missing])
+        parts: list[Tensor] = []
+        position, end = first, first + self.batch
+        while position < end:
+            epoch, offset = divmod(position, len(self.images))
+            parts.append(self._order(epoch)[offset : offset + end - position])
+            position += len(parts[-1])
         return torch.cat(parts)
 
     def _pixels(self, items: Tensor) -> Pixels:

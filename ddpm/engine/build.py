@@ -37,8 +37,9 @@ def build_net(data: DataParams, model: ModelParams) -> UNet:
 
 def build_optimizer(train: TrainParams, net: nn.Module) -> torch.optim.Optimizer:
     """Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019) with their published defaults besides the rate."""
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[train.optimizer]
-    return kind(net.parameters(), lr=train.learning_rate, fused=True)
+    if train.optimizer == "adam":
+        return torch.optim.Adam(net.parameters(), lr=train.learning_rate, fused=True)
+    return torch.optim.AdamW(net.parameters(), lr=train.learning_rate, fused=True)
 
 
 def learning_rate(train: TrainParams, step: int) -> float:
@@ -46,19 +47,18 @@ def learning_rate(train: TrainParams, step: int) -> float:
     return train.learning_rate * min(1.0, step / max(train.warmup_steps, 1))
 
 
-def build_predict(net: nn.Module, device: torch.device, precision: str) -> Predict:
+def build_predict(net: Callable[..., Tensor], device: torch.device, precision: str) -> Predict:
     """The net as a function of our time: t = 1..T, of which the published network is told t - 1 (facts: 0..999)."""
 
     def predict(x_t: Images, t: Steps, labels: Labels | None, dropout_keys: Indices | None) -> Images:
         with autocast(device, precision):
-            output: Tensor = net(x_t, t - 1, labels, dropout_keys)
-        return output
+            return net(x_t, t - 1, labels, dropout_keys)
 
     return predict
 
 
 def build_denoiser(
-    net: nn.Module,
+    net: Callable[..., Tensor],
     schedule: Schedule,
     objective: ObjectiveParams,
     model: ModelParams,

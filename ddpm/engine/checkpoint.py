@@ -34,7 +34,7 @@ class Checkpoint:
         with torch.device("meta"):
             net = build_net(self.data, self.model)
         net.load_state_dict(self.weights, assign=True)
-        return net.to(device, memory_format=memory_format(device)).eval().requires_grad_(False)
+        return net.to(device).to(memory_format=memory_format(device)).eval().requires_grad_(False)
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -65,7 +65,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
     except (SafetensorError, OSError) as error:
         raise ValueError(
-            f"{path}: damaged checkpoint ({error}); restore it with `dvc checkout`, or train again with `dvc repro -f train`"
+            f"{path}: damaged checkpoint ({error}); restore it with `dvc checkout`, or run `dvc repro -f train`"
         ) from None
     about = json.loads(metadata.get("ddpm", "{}"))
     if about.get("format") != FORMAT:

@@ -52,7 +52,7 @@ def describe(path: Path) -> str:
             title[0],
             title[1],
             f"{found.parameters:,} parameters, {found.gmac_per_image:.3g} GMAC per image, "
-            f"about {found.train_bytes / 2**30:.1f} GiB to train at batch {params.train.batch} in {params.train.precision}",
+            f"{found.train_bytes / 2**30:.1f} GiB to train at batch {params.train.batch}, {params.train.precision}",
             f"{params.train.steps:,} steps: {found.train_hours:.3g} h; {params.sample.num_images:,} images with "
             f"{params.sample.steps} steps: {found.sample_hours:.3g} h (at {RATE_TFLOPS} TFLOP/s sustained)",
         ]

@@ -96,10 +96,9 @@ def require_settings(checkpoint: Checkpoint, sample: SampleParams, device: torch
         ValueError: the first rule that is broken.
     """
     require_precision(sample.precision, device)
-    if sample.guidance_scale != 1 and not checkpoint.objective.label_dropout:
-        raise ValueError(
-            f"sample.guidance_scale must be 1 for a checkpoint trained without label dropout, got {sample.guidance_scale}"
-        )
+    scale = sample.guidance_scale
+    if scale != 1 and not checkpoint.objective.label_dropout:
+        raise ValueError(f"sample.guidance_scale must be 1 for a checkpoint trained without label dropout, got {scale}")
     if sample.steps > checkpoint.schedule.T:
         raise ValueError(
             f"sample.steps must be at most the checkpoint's T = {checkpoint.schedule.T}, got {sample.steps}"

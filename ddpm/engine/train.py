@@ -71,7 +71,7 @@ def train(
     schedule = build_schedule(params.schedule, device)
     net = build_net(params.data, params.model)
     init_weights(net, config.seed)
-    net = net.to(device, memory_format=memory_format(device)).train()
+    net = net.to(device).to(memory_format=memory_format(device)).train()
     ema = copy.deepcopy(net).eval().requires_grad_(False)
     optimizer = build_optimizer(config, net)
     scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
@@ -153,7 +153,7 @@ def optimize(
 
 @torch.no_grad()
 def update_ema(ema: nn.Module, net: nn.Module, decay: float, step: int) -> None:
-    """ema <- d ema + (1 - d) net with d = min(decay, (1 + step) / (10 + step)), so that early averages forget the start.
+    """ema <- d ema + (1 - d) net with d = min(decay, (1 + step) / (10 + step)): early averages forget the start.
 
     All weights in one fused call. The net has no buffers; schedule tables are not part of it.
     """

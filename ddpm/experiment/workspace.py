@@ -85,7 +85,7 @@ def work_folder(stage: str, fingerprint: str, root: Path) -> Iterator[Path]:
             file.seek(0)
             owner = file.read().strip() or "unknown"
             raise ValueError(
-                f"{folder.relative_to(root)}: the same `{stage}` is already running (process {owner}); wait for it or stop it"
+                f"{folder.relative_to(root)}: the same `{stage}` is already running (process {owner}); wait or stop it"
             ) from None
         file.truncate(0)
         file.write(str(os.getpid()))

@@ -1,5 +1,7 @@
 """Samplers against a closed form: data N(mean, std^2) per pixel has an exact denoiser."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -52,7 +54,7 @@ def test_deterministic_ddim_converges_with_order_one():
         x_T, x = run("ddim", num_steps, count=100)
         truth = MEAN + STD * (x_T - a * MEAN) / (a**2 * STD**2 + b**2) ** 0.5
         errors.append(float((x - truth).abs().max()))
-    for coarse, fine in zip(errors[:-1], errors[1:], strict=True):
+    for coarse, fine in pairwise(errors):
         assert 1.7 < coarse / fine < 2.4
 
 
@@ -72,7 +74,7 @@ def test_every_step_yields_its_state():
 def test_uniform_steps_fall_from_T_to_0(T, num_steps):
     steps = uniform_steps(T, num_steps)
     assert (steps[0], steps[-1], len(steps)) == (T, 0, num_steps + 1)
-    assert all(t > s for t, s in zip(steps[:-1], steps[1:], strict=True))
+    assert all(t > s for t, s in pairwise(steps))
 
 
 @pytest.mark.parametrize("num_steps", [0, 11])

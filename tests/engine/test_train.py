@@ -184,7 +184,7 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(tiny, splits, tmp_path, dam
     }
     path.unlink() if damage == "missing" else path.write_bytes(damaged[damage])
     with pytest.raises(
-        ValueError, match="damaged checkpoint|must be a checkpoint of format|no such checkpoint"
+        ValueError, match=r"damaged checkpoint|must be a checkpoint of format|no such checkpoint"
     ) as caught:
         load_checkpoint(path)
     assert len(str(caught.value).splitlines()) == 1

@@ -1,6 +1,7 @@
 """Denoising diffusion implicit models (Song et al. 2021)."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from ddpm.diffusion.denoiser import Denoiser
 from ddpm.diffusion.process import posterior
@@ -21,12 +22,12 @@ def ddim(
         steps: falling from T to 0.
         noise: z for the step that leaves t; asked for only when eta > 0 and s > 0.
         variance: unused; one signature for all samplers.
-        eta: std in units of the posterior's (their eq. 16): 0 is deterministic, 1 is ancestral sampling with fixed_small.
+        eta: std over the posterior's (their eq. 16): 0 is deterministic, 1 is ancestral sampling with fixed_small.
     """
     del variance
     alpha_bar = schedule.alpha_bar.tolist()
     x_t = x_T
-    for t, s in zip(steps[:-1], steps[1:], strict=True):
+    for t, s in pairwise(steps):
         x0_hat, eps_hat = denoise(x_t, full(x_t, t))
         var = eta**2 * posterior(alpha_bar[t], alpha_bar[s]).var
         x_s = alpha_bar[s] ** 0.5 * x0_hat + max(1 - alpha_bar[s] - var, 0.0) ** 0.5 * eps_hat

@@ -1,6 +1,7 @@
 """Ancestral sampling of Ho et al. (2020), on any sub-sequence of steps."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from ddpm.diffusion.denoiser import Denoiser
 from ddpm.diffusion.process import posterior
@@ -20,13 +21,13 @@ def ddpm(
         x_T: unit normal, (batch, channels, height, width).
         steps: falling from T to 0.
         noise: z for the step that leaves t; not asked for by the last step, which has none.
-        variance: `fixed_large`, 1 - alpha_bar_t / alpha_bar_s (beta_t for s = t - 1), or `fixed_small`, the posterior's.
+        variance: `fixed_large`, 1 - alpha_bar_t / alpha_bar_s (beta_t if s = t - 1), or `fixed_small`, the posterior's.
         eta: unused; one signature for all samplers.
     """
     del eta
     alpha_bar = schedule.alpha_bar.tolist()
     x_t = x_T
-    for t, s in zip(steps[:-1], steps[1:], strict=True):
+    for t, s in pairwise(steps):
         x0_hat, _ = denoise(x_t, full(x_t, t))
         q = posterior(alpha_bar[t], alpha_bar[s])
         x_s = q.x0_weight * x0_hat + q.x_t_weight * x_t
