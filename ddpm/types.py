@@ -1,6 +1,6 @@
 """Tensor aliases: the shape and the range of what passes between the rooms.
 
-The aliases are read by people and by the type checker; `jaxtyping` checks them at run time in the tests only.
+They are read by people and by the type checker; the shapes themselves are not checked while the program runs.
 """
 
 from typing import TypeAlias

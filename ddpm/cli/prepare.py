@@ -27,7 +27,7 @@ def prepare(
 
     Example:
 
-        python -m ddpm prepare -S data.size=8 --out work/digits8
+        python -m ddpm prepare -S data.image_size=8 --out work/digits8
     """
     import os
 
@@ -51,4 +51,4 @@ def prepare(
         recorder.artifacts = [folder / "prepare.json"]
         write_json(folder / "prepare.json", manifest)
     counts = ", ".join(f"{name} {split['images']:,}" for name, split in manifest["splits"].items())
-    click.echo(f"{out}: {counts} images of {params.data.size}x{params.data.size}. Next: python -m ddpm reference")
+    click.echo(f"{out}: {counts} images of {params.data.image_size}x{params.data.image_size}. Next: python -m ddpm reference")

@@ -24,7 +24,7 @@ def build_net(data: DataParams, model: ModelParams) -> UNet:
     """The U-Net of `model` for the images of `data`, initialized with seed 0 (`ddpm.nets.init` draws other seeds)."""
     return UNet(
         in_channels=data.channels,
-        image_size=data.size,
+        image_size=data.image_size,
         channels=model.channels,
         multipliers=model.multipliers,
         blocks=model.blocks,

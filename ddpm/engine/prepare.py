@@ -87,7 +87,7 @@ def _write_images(
     data: DataParams, catalog: Catalog, numbers: NDArray[np.int64], path: Path, workers: int, tick: Tick
 ) -> list[str]:
     """Decode the items and stream them to `path`; the names of damaged files are returned."""
-    decoder = Decoder(catalog.read, data.crop, data.size, data.channels)
+    decoder = Decoder(catalog.read, data.crop, data.image_size, data.channels)
     names = [catalog.names[number] for number in numbers]
     damaged: list[str] = []
 
@@ -96,7 +96,7 @@ def _write_images(
             damaged.extend(unreadable)
             yield images
 
-    store.write_images(path, (len(names), data.size, data.size, data.channels), chunks())
+    store.write_images(path, (len(names), data.image_size, data.image_size, data.channels), chunks())
     return damaged
 
 
@@ -128,7 +128,7 @@ def _manifest(data: DataParams, catalog: Catalog, entries: dict[str, dict[str, A
         "raw": dict(catalog.record),
         "crop": data.crop,
         "resample": CROPS[data.crop].kernel.name.lower(),
-        "size": data.size,
+        "size": data.image_size,
         "channels": data.channels,
         "labels": data.labels,
         "classes": list(catalog.classes),

@@ -35,7 +35,7 @@ def trajectories(checkpoint: Checkpoint, sample: SampleParams, seed: int, device
     schedule = build_schedule(checkpoint.schedule, device)
     ready = torch.compile(net) if sample.compile else net
     steps = uniform_steps(schedule.T, sample.steps)
-    shape = (checkpoint.data.channels, checkpoint.data.size, checkpoint.data.size)
+    shape = (checkpoint.data.channels, checkpoint.data.image_size, checkpoint.data.image_size)
 
     def start(index: Indices) -> Iterator[State]:
         def noise(t: int) -> Images:
@@ -66,7 +66,7 @@ def sample_images(
     Returns:
         The path of the finished array.
     """
-    size = checkpoint.data.size
+    size = checkpoint.data.image_size
     shape = (sample.num_images, size, size, checkpoint.data.channels)
     path, done_file = work / "images.npy", work / "done.json"
     done = json.loads(done_file.read_text())["images"] if done_file.is_file() and path.is_file() else 0

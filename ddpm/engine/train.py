@@ -108,11 +108,11 @@ def require_data(params: Params, folder: Path, train_split: Split, valid_split: 
     Raises:
         ValueError: the first rule that is broken.
     """
-    expected = (params.data.size, params.data.size, params.data.channels)
+    expected = (params.data.image_size, params.data.image_size, params.data.channels)
     for name, split in (("train", train_split), ("valid", valid_split)):
         if split.images.shape[1:] != expected:
             raise ValueError(
-                f"{folder}/{name}.npy: images must be {expected} (data.size, data.size, data.channels), "
+                f"{folder}/{name}.npy: images must be {expected} (data.image_size, data.image_size, data.channels), "
                 f"got {split.images.shape[1:]}; run `python -m ddpm prepare`"
             )
     if len(train_split.images) == 0:

@@ -29,7 +29,7 @@ class DataParams(Section):
 
     source: Literal["digits", "celeba", "cifar10"]
     crop: Literal["none", "ddim-128", "scoresde-140", "squash", "short-side"]
-    size: int = Field(ge=4, le=1024)
+    image_size: int = Field(ge=4, le=1024)
     channels: Literal[1, 3]
     train_split: str = Field(min_length=1)
     valid_split: str = Field(min_length=1)

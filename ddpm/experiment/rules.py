@@ -58,11 +58,11 @@ def _widths(model: ModelParams) -> list[str]:
 
 def _resolutions(data: DataParams, model: ModelParams) -> list[str]:
     lines, levels = [], len(model.multipliers)
-    if data.size % 2 ** (levels - 1):
+    if data.image_size % 2 ** (levels - 1):
         lines.append(
-            f"data.size must be divisible by {2 ** (levels - 1)} for {levels} model.multipliers, got {data.size}"
+            f"data.image_size must be divisible by {2 ** (levels - 1)} for {levels} model.multipliers, got {data.image_size}"
         )
-    reached = [data.size // 2**level for level in range(levels)]
+    reached = [data.image_size // 2**level for level in range(levels)]
     for resolution in model.attention:
         if resolution not in reached:
             lines.append(f"model.attention must list resolutions that the image reaches {reached}, got {resolution}")

@@ -190,5 +190,5 @@ def _log_patch(mirror: Mirror, origin: Provenance) -> None:
 
 
 def _run_name(leaves: Mapping[str, Any], key: str) -> str:
-    names = ("data.source", "data.size", "schedule.kind", "objective.target", "sample.sampler", "sample.steps")
+    names = ("data.source", "data.image_size", "schedule.kind", "objective.target", "sample.sampler", "sample.steps")
     return "-".join([*(str(leaves[name]) for name in names), key[:4]])

@@ -8,8 +8,8 @@ from PIL import Image
 
 Pixels = NDArray[np.uint8]
 
-PADDING = 2  # pixels of the finished picture, between tiles and around them
-PADDING_GREY = 255
+PADDING = 6  # pixels of the finished picture, between tiles and around them
+PADDING_GREY = 0  # strokes are white and reach the edge of their image: on white they would run into each other
 
 
 def tile(images: Pixels, rows: int, columns: int, zoom: int, padding: int = PADDING) -> Image.Image:
@@ -21,7 +21,7 @@ def tile(images: Pixels, rows: int, columns: int, zoom: int, padding: int = PADD
     Args:
         images: uint8 (count, height, width, channels), 1 channel for grey or 3 for RGB; more than needed is fine.
         zoom: finished pixels per image pixel, at least 1.
-        padding: white pixels between the tiles and around them.
+        padding: black pixels between the tiles and around them.
 
     Raises:
         ValueError: too few images, or an array that holds no images.

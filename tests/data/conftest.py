@@ -69,7 +69,7 @@ def data_params() -> Callable[..., SimpleNamespace]:
         section = {
             "source": "celeba",
             "crop": "ddim-128",
-            "size": 16,
+            "image_size": 16,
             "channels": 3,
             "train_split": "train",
             "valid_split": "valid",

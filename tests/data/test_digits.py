@@ -49,7 +49,7 @@ def test_labels(digits: Catalog) -> None:
 
 @pytest.mark.parametrize("size", [8, 16, 32])
 def test_prepare(size: int, tmp_path: Path, data_params: Callable[..., SimpleNamespace]) -> None:
-    data = data_params(source="digits", crop="none", size=size, channels=1, valid_split="test", labels="digit")
+    data = data_params(source="digits", crop="none", image_size=size, channels=1, valid_split="test", labels="digit")
     manifest = prepare(data, tmp_path / "raw", tmp_path, workers=2)
     assert open_split(tmp_path, "train").images.shape == (1500, size, size, 1)
     assert open_split(tmp_path, "valid").images.shape == (297, size, size, 1)

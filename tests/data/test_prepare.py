@@ -110,7 +110,7 @@ def test_a_failed_prepare_leaves_the_old_store(
     before = contents(tmp_path / "out")
     (raw / "img_align_celeba" / "000010.jpg").write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"1 of 10 are damaged"):
-        prepare(data_params(size=8), raw, tmp_path / "out", workers=1)
+        prepare(data_params(image_size=8), raw, tmp_path / "out", workers=1)
     assert contents(tmp_path / "out") == before
 
 

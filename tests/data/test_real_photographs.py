@@ -20,7 +20,7 @@ def test_half_size_celeba(tmp_path: Path, data_params: Callable[..., SimpleNames
     shared = Path(str(SHARED)) / "celeba"
     (raw / "img_align_celeba.zip").symlink_to(shared / "celeba_10000_89x109.zip")
     (raw / "list_eval_partition.txt").symlink_to(shared / "list_eval_partition.txt")
-    data = data_params(size=64, train_split="train[0:500]", valid_split="train[500:600]")
+    data = data_params(image_size=64, train_split="train[0:500]", valid_split="train[500:600]")
     manifest = prepare(data, raw, tmp_path / "out", workers=1)
     assert manifest["raw"]["partition_is_official"] is True
     assert manifest["raw"]["archive_is_official"] is False

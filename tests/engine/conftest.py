@@ -10,7 +10,7 @@ from ddpm.experiment.params import Params, load
 
 QUICK = Path(__file__).parents[2] / "pipeline" / "recipes" / "quick.yaml"
 TINY = [
-    "data.size=8",
+    "data.image_size=8",
     "schedule.T=20",
     "model.channels=32",
     "model.multipliers=[1, 1]",

@@ -15,7 +15,7 @@ QUICK = Path(__file__).parents[2] / "pipeline" / "recipes" / "quick.yaml"
 
 
 def problems_of(*overrides: str) -> list[str]:
-    with pytest.raises(ValueError, match="must|not|missing|no parameter") as caught:
+    with pytest.raises(ValueError, match=r"must|not|missing|no parameter") as caught:
         P.load(QUICK, overrides)
     return str(caught.value).splitlines()
 
@@ -31,7 +31,10 @@ REFUSED = [
     (["model.attention=[3]"], "model.attention must list resolutions that the image reaches [16, 8, 4], got 3"),
     (["model.channels=48"], "model.channels * 1 must be divisible by the 32 norm groups, got 48"),
     (["model.heads=3"], "model.heads must divide every width of the net, got 3"),
-    (["data.size=18", "model.attention=[]"], "data.size must be divisible by 4 for 3 model.multipliers, got 18"),
+    (
+        ["data.image_size=18", "model.attention=[]"],
+        "data.image_size must be divisible by 4 for 3 model.multipliers, got 18",
+    ),
     (["model.multipliers=[1, 0]", "model.attention=[]"], "model.multipliers must be at least 1 each, got [1, 0]"),
     (["data.labels=none"], "data.labels must name labels when model.num_classes is 10, got none"),
     (["model.num_classes=3"], "model.num_classes must be 0 or 10 for digits, got 3"),
@@ -56,8 +59,8 @@ def test_every_refusal_names_place_rule_and_value(overrides, message):
 
 
 def test_all_problems_are_reported_at_once_one_line_each():
-    lines = problems_of("train.steps=ten", "schedule.beta_T=0.00001", "model.attention=[3]", "data.size=many")
-    assert len(lines) == 3  # the attention rule needs data.size and stays silent
+    lines = problems_of("train.steps=ten", "schedule.beta_T=0.00001", "model.attention=[3]", "data.image_size=many")
+    assert len(lines) == 3  # the attention rule needs data.image_size and stays silent
     assert all(line.startswith("quick.yaml: ") for line in lines)
 
 
@@ -85,7 +88,7 @@ def test_edited_files_are_refused_with_the_place(tmp_path, edit, message):
     text = QUICK.read_text().replace(*edit)
     assert text != QUICK.read_text()
     path.write_text(text)
-    with pytest.raises(ValueError, match="params.yaml") as caught:
+    with pytest.raises(ValueError, match=r"params.yaml") as caught:
         P.load(path)
     assert message in str(caught.value)
 

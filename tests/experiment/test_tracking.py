@@ -8,64 +8,16 @@ import json
 import os
 import subprocess
 import sys
-import warnings
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ddpm.experiment.stages import STAGES
-from ddpm.experiment.store import one_line
 from ddpm.experiment.tracking import stage_run
 
-SEEDS = count(1)
 GIT = ("git", "-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false")
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("main checkout")
-
-
-@pytest.fixture(scope="module")
-def client(root: Path) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from mlflow import MlflowClient
-
-        os.environ["MLFLOW_LOGGING_LEVEL"] = "ERROR"
-        uri = f"sqlite:///{root / 'mlflow.db'}"
-        return MlflowClient(tracking_uri=uri, registry_uri=uri)
-
-
-@pytest.fixture(autouse=True)
-def project(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A snapshot as the current folder, with code of its own and no git; the store lies in the main checkout."""
-    for name in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("DDPM_TRACKING", "on")
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    monkeypatch.chdir(tmp_path)
-    Path("code.py").write_text("a = 1\n")
-    Path("dvc.yaml").write_text("stages:\n" + "".join(f"  {name}: {{deps: [code.py]}}\n" for name in STAGES))
-    Path("results/figures").mkdir(parents=True)
-    return tmp_path
-
-
-@pytest.fixture
-def params() -> dict[str, Any]:
-    return {
-        "data": {"source": "digits", "size": 16},
-        "reference": {"features": "pixels"},
-        "schedule": {"kind": "linear", "beta_T": 1e-05},
-        "model": {"multipliers": [1, 2]},
-        "objective": {"target": "eps"},
-        "train": {"seed": next(SEEDS)},
-        "sample": {"sampler": "ddim", "steps": 50},
-        "evaluate": {"floor": True},
-        "figures": {"zoom": None},
-    }
+pytestmark = pytest.mark.usefixtures("project")
 
 
 def run_stage(stage: str, params: dict[str, Any], root: Path, numbers: dict[str, Any] | None = None) -> str:
@@ -138,7 +90,9 @@ def test_an_interrupted_stage_shows_as_killed(root: Path, client: Any, params: d
     assert client.get_run(run.mirror.run_id).info.status == "KILLED"
 
 
-def test_a_killed_training_resumes_its_curve_without_duplicates(root: Path, client: Any, params: dict[str, Any]):
+def test_a_killed_training_resumes_its_curve_without_duplicates(
+    environment: dict[str, str], root: Path, client: Any, params: dict[str, Any]
+):
     code = (
         "import json, os, sys\nfrom pathlib import Path\nfrom ddpm.experiment.tracking import stage_run\n"
         "with stage_run('train', json.loads(sys.argv[1]), 'cpu', Path(sys.argv[2])) as run:\n"
@@ -146,7 +100,7 @@ def test_a_killed_training_resumes_its_curve_without_duplicates(root: Path, clie
         "    os.kill(os.getpid(), 9)\n"
     )
     command = [sys.executable, "-W", "error::UserWarning", "-c", code, json.dumps(params), str(root)]
-    killed = subprocess.run(command, check=False, capture_output=True, text=True, env=_environment())
+    killed = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
     assert (killed.returncode, killed.stderr, killed.stdout) == (-9, "", "")
     with stage_run("train", params, "cpu", root) as run:
         assert run.mirror is not None
@@ -214,7 +168,7 @@ def test_files_numbers_and_data_set_are_mirrored(root: Path, client: Any, params
 
 
 def test_the_reproduce_tag_fetches_and_applies_uncommitted_code(
-    root: Path, client: Any, params: dict[str, Any], project: Path, tmp_path: Path
+    environment: dict[str, str], root: Path, client: Any, params: dict[str, Any], project: Path, tmp_path: Path
 ):
     Path("params.yaml").write_text(json.dumps({**params, "train": {"seed": 0}}))
     Path("ddpm").mkdir()
@@ -228,109 +182,10 @@ def test_the_reproduce_tag_fetches_and_applies_uncommitted_code(
     assert dvc == f"dvc exp run --force -S train.seed={params['train']['seed']}"
     subprocess.run([*GIT, "checkout", "-q", "--", "."], check=True)  # a clean start, beside the same store
     Path("mlflow.db").symlink_to(root / "mlflow.db")
-    environment = {**_environment(), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment = {**environment, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(["bash", "-c", commands], check=False, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert Path("ddpm/model.py").read_text() == "width = 2\n"
-
-
-def test_four_processes_create_one_store_at_once(tmp_path: Path, params: dict[str, Any]):
-    code = (
-        "import json, sys\nfrom pathlib import Path\nfrom ddpm.experiment.tracking import stage_run\n"
-        "params = json.loads(sys.argv[1]) | {'train': {'seed': int(sys.argv[3])}}\n"
-        "with stage_run('train', params, 'cpu', Path(sys.argv[2])) as run:\n"
-        "    run.finish({'loss': 1.0})\nprint(run.mirror.run_id)\n"
-    )
-    new = tmp_path / "new"
-    new.mkdir()
-    commands = [[sys.executable, "-c", code, json.dumps(params), str(new), str(seed)] for seed in (1, 2, 3, 3)]
-    pipe = subprocess.PIPE
-    started = [subprocess.Popen(c, stdout=pipe, stderr=pipe, text=True, env=_environment()) for c in commands]
-    outputs = [process.communicate(timeout=120) for process in started]
-    assert [error for _, error in outputs] == [""] * 4
-    assert all(process.returncode == 0 for process in started)
-    ids = [output for output, _ in outputs]
-    assert len(set(ids[:3])) == 3
-
-
-@pytest.mark.parametrize(
-    "uri", ["nonsense://user:secret@nowhere", "http://127.0.0.1:9/", "sqlite:///no/such/folder/x.db"]
-)
-def test_a_wrong_uri_is_told_before_the_work_and_does_not_stop_it(
-    uri: str, root: Path, params: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with stage_run("train", params, "cpu", root) as run:
-        lines = capsys.readouterr().err.splitlines()
-        assert len(lines) == 1
-        assert lines[0].startswith("warning: MLflow: opening the run failed (")
-        assert "secret" not in lines[0]
-        run.log_curve([{"step": 1, "loss": 0.5}])
-        run.finish({"loss": 1})
-    assert capsys.readouterr().err == ""
-
-
-def test_a_store_that_is_no_database_costs_one_line(
-    tmp_path: Path, params: dict[str, Any], capsys: pytest.CaptureFixture[str]
-):
-    (tmp_path / "mlflow.db").write_text("not a database, but long enough to look like one\n" * 50)
-    with stage_run("train", params, "cpu", tmp_path):
-        pass
-    assert capsys.readouterr().err.count("\n") == 1
-
-
-def test_a_store_that_dies_in_between_warns_and_later_calls_try_again(
-    root: Path, client: Any, params: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    with stage_run("train", params, "cpu", root) as run:
-        assert run.mirror is not None
-        rows = [{"step": 1, "loss": 0.5}]
-        with monkeypatch.context() as broken:
-            broken.setattr(run.mirror.client, "log_batch", lambda *_, **__: 1 / 0)
-            run.log_curve(rows)
-        assert capsys.readouterr().err == (
-            "warning: MLflow: logging a curve failed (ZeroDivisionError: division by zero); going on without it\n"
-        )
-        run.log_curve([*rows, {"step": 2, "loss": 0.25}])
-    assert steps(client, run.mirror.run_id, "train_curve/loss") == [1, 2]
-
-
-def test_off_means_off_and_anything_else_is_refused(
-    tmp_path: Path, params: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("DDPM_TRACKING", "off")
-    with stage_run("train", params, "cpu", tmp_path / "none") as run:
-        run.log_curve([{"step": 1, "loss": 0.5}])
-        run.finish({"loss": 1}, [Path("missing")])
-    assert not (tmp_path / "none").exists()
-    monkeypatch.setenv("DDPM_TRACKING", "false")
-    with (
-        pytest.raises(ValueError, match=r"DDPM_TRACKING must be on or off, got 'false'"),
-        stage_run("train", params, "cpu", tmp_path),
-    ):
-        pass
-
-
-def test_importing_the_room_loads_neither_mlflow_nor_torch():
-    code = (
-        "import sys, ddpm.experiment.tracking, ddpm.experiment.stages\n"
-        "print([name for name in ('mlflow', 'torch', 'dvc', 'sqlalchemy', 'numpy') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=_environment())
-    assert done.stdout == "[]\n"
-
-
-def test_an_error_is_one_line_without_passwords():
-    error = RuntimeError("cannot reach\n  https://me:secret@host/path")
-    assert one_line(error) == "RuntimeError: cannot reach https://host/path"
-    assert len(one_line(ValueError("x" * 1000))) == 300
-
-
-def _environment() -> dict[str, str]:
-    package = str(Path(__file__).resolve().parents[2])
-    dropped = {"MLFLOW_LOGGING_LEVEL", "MLFLOW_TRACKING_URI"}
-    return {**{key: value for key, value in os.environ.items() if key not in dropped}, "PYTHONPATH": package}
 
 
 def _write_results() -> None:

@@ -25,7 +25,7 @@ def test_tiles_stand_in_reading_order_at_exact_pixels() -> None:
         assert (block[zoom:] == 10 * i).all()
         assert (block[:, zoom:] == 10 * i).all()
         seen[top : top + 2 * zoom, left : left + 3 * zoom] = True
-    assert (sheet[~seen] == 255).all()
+    assert (sheet[~seen] == 0).all()
 
 
 def test_colors_survive_and_no_padding_means_none() -> None:

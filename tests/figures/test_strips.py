@@ -13,7 +13,7 @@ def frames(columns: int, rows: int, channels: int = 1) -> np.ndarray:
 @pytest.mark.parametrize("caption", ["", "Forward process"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_rows_are_images_and_columns_are_time(caption: str, channels: int) -> None:
-    zoom, padding = 3, 2
+    zoom, padding = 3, 6
     sheet = np.asarray(strip(frames(4, 2, channels), [0, 10, 100, 1000], zoom, caption))
     pitch = 16 * zoom + padding
     assert sheet.shape[1:] == (4 * pitch + padding, 3)

@@ -1,0 +1,56 @@
+"""A project of its own for each test, with a tiny experiment in it."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ddpm.__main__ import main
+
+ROOT = Path(__file__).parents[2]
+TINY = {
+    "steps: 600": "steps: 4",
+    "batch: 64": "batch: 8",
+    "log_every: 10": "log_every: 2",
+    "valid_every: 50": "valid_every: 2",
+    "valid_images: 300": "valid_images: 8",
+    "num_images: 500": "num_images: 12",
+    "steps: 25": "steps: 3",
+    "grid_rows: 10": "grid_rows: 2",
+    "grid_columns: 10": "grid_columns: 4",
+    "strip_columns: 11": "strip_columns: 3",
+    "image_size: 16": "image_size: 8",
+    "multipliers: [1, 2, 2]": "multipliers: [1, 1]",
+}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """A folder with a tiny params.yaml, which is the current folder."""
+    text = (ROOT / "params.yaml").read_text()
+    for old, new in TINY.items():
+        assert old in text, f"quick.yaml no longer has {old!r}; adjust TINY"
+        text = text.replace(old, new)
+    (tmp_path / "params.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DDPM_DEVICE", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def ddpm():
+    """Run a command in this process."""
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(main, list(arguments))
+
+    return run
+
+
+@pytest.fixture
+def done(project, ddpm) -> Path:
+    """The tiny experiment, all six stages of it."""
+    for stage in ("prepare", "reference", "train", "sample", "evaluate", "figures"):
+        result = ddpm(stage)
+        assert result.exit_code == 0, f"{stage}: {result.output}"
+    return project
