@@ -1,6 +1,7 @@
 """`python -m ddpm`: the commands. Help answers without torch and without mlflow."""
 
 import os
+import warnings
 from importlib import import_module
 
 import click
@@ -38,12 +39,18 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         """Say in one line what a user caused or the machine refused; DDPM_TRACEBACK=1 shows where."""
+        warnings.showwarning = _show_warning
         try:
             return super().invoke(ctx)
         except (ValueError, OSError) as error:
             if os.environ.get("DDPM_TRACEBACK"):
                 raise
             raise click.ClickException(_message(error)) from None
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """One line, as errors have it, instead of a place in the code."""
+    click.echo(f"Warning: {message}", err=True)
 
 
 def _message(error: ValueError | OSError) -> str:

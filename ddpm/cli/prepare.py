@@ -51,4 +51,6 @@ def prepare(
         recorder.artifacts = [folder / "prepare.json"]
         write_json(folder / "prepare.json", manifest)
     counts = ", ".join(f"{name} {split['images']:,}" for name, split in manifest["splits"].items())
-    click.echo(f"{out}: {counts} images of {params.data.image_size}x{params.data.image_size}. Next: python -m ddpm reference")
+    click.echo(
+        f"{out}: {counts} images of {params.data.image_size}x{params.data.image_size}. Next: python -m ddpm reference"
+    )

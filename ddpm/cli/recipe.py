@@ -23,7 +23,7 @@ def recipe(name: str | None, listing: bool, out: Path, overrides: tuple[str, ...
       python -m ddpm recipe quick -S train.steps=1000
       python -m ddpm recipe --list
     """
-    from ddpm.experiment.fingerprint import file_digest
+    from ddpm.digest import file_sha256
     from ddpm.experiment.params import load, override_text
     from ddpm.experiment.workspace import write_bytes
 
@@ -41,7 +41,7 @@ def recipe(name: str | None, listing: bool, out: Path, overrides: tuple[str, ...
     load(files[name], overrides)
     known = {path.read_bytes() for path in files.values()}
     if out.is_file() and out.read_bytes() not in known:
-        kept = out.with_name(f"{out.stem}.{file_digest(out)[:8]}{out.suffix}")
+        kept = out.with_name(f"{out.stem}.{file_sha256(out)[:8]}{out.suffix}")
         write_bytes(kept, out.read_bytes())
         click.echo(f"{kept}: your edited {out.name} is kept here", err=True)
     write_bytes(out, override_text(files[name].read_text(), overrides).encode())

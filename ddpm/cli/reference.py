@@ -34,9 +34,9 @@ def reference(
     folder = stage.results_folder(results, out, stage.STATISTICS)
 
     from ddpm.data.store import open_split, read_manifest
+    from ddpm.digest import file_sha256
     from ddpm.engine.device import pick_device, set_determinism
     from ddpm.engine.reference import reference_statistics
-    from ddpm.experiment.fingerprint import file_digest
     from ddpm.experiment.workspace import atomic_path, require_writable, write_json
     from ddpm.metrics.features import build_extractor
     from ddpm.metrics.statistics import save_statistics
@@ -57,7 +57,7 @@ def reference(
             save_statistics(temporary, found.mean, found.covariance, found.num_images, found.identity)
         recorder.numbers = {
             "num_images": found.num_images,
-            "sha256": file_digest(out),
+            "sha256": file_sha256(out),
             "identity": dict(found.identity),
         }
         recorder.artifacts = [folder / "reference.json"]

@@ -62,6 +62,7 @@ def train(
 
 def _reporter(bar: Any, batch: int, run: Any) -> Any:
     """Move the bar each step, show each new row, and mirror new rows once in a while."""
+    import sys
     import time
 
     mirrored = time.monotonic()
@@ -76,6 +77,7 @@ def _reporter(bar: Any, batch: int, run: Any) -> Any:
                 run.log_curve(progress.rows)
                 mirrored = time.monotonic()
         if bar.n == 0 and progress.step > 1:
+            bar.write(f"train: continuing after step {progress.step - 1}, whose state was in work/", file=sys.stderr)
             bar.initial = bar.n = (progress.step - 1) * batch
         bar.update(batch)
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddpm.data.catalog import ArrayReader, Catalog, pick_labels
-from ddpm.data.digests import file_md5, file_sha256
+from ddpm.data.digests import file_md5
+from ddpm.digest import file_sha256
 
 ARCHIVE, FOLDER = "cifar-10-binary.tar.gz", "cifar-10-batches-bin"
 OFFICIAL_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"

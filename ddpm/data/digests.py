@@ -1,4 +1,4 @@
-"""Digests of files: what a data set is known by."""
+"""The digest that data sets are published with."""
 
 import hashlib
 from pathlib import Path
@@ -8,9 +8,3 @@ def file_md5(path: Path) -> str:
     """The md5 of a file in hexadecimal: the digest that CelebA and CIFAR-10 are published with."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """The sha256 of a file in hexadecimal; `sha256sum` prints the same."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -121,7 +121,11 @@ def _reverse(material: Material) -> tuple[list[int], list[NDArray[np.uint8]], li
     chosen, T = material.figures, material.checkpoint.schedule.T
     start = trajectories(material.checkpoint, material.sample, chosen.seed, material.device)
     index = torch.arange(chosen.strip_images, device=material.device)
-    shape = (material.checkpoint.data.channels, material.checkpoint.data.image_size, material.checkpoint.data.image_size)
+    shape = (
+        material.checkpoint.data.channels,
+        material.checkpoint.data.image_size,
+        material.checkpoint.data.image_size,
+    )
     x_T = randomness.normal(chosen.seed, "x_T", 0, index, shape)
     with torch.inference_mode():
         states = [(s, to_pixels(x_s).cpu().numpy(), to_pixels(x0).cpu().numpy()) for s, x_s, x0 in start(index)]

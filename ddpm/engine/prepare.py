@@ -16,8 +16,8 @@ from PIL import features
 from ddpm.data import splits, store
 from ddpm.data.crops import CROPS
 from ddpm.data.decode import Decoder, decode
-from ddpm.data.digests import file_sha256
 from ddpm.data.sources import SOURCES
+from ddpm.digest import file_sha256
 from ddpm.experiment.workspace import atomic_path
 
 if TYPE_CHECKING:

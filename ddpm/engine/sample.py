@@ -11,11 +11,11 @@ from numpy.lib.format import open_memmap
 from ddpm import randomness
 from ddpm.diffusion.samplers import SAMPLERS
 from ddpm.diffusion.samplers.steps import State, uniform_steps
+from ddpm.digest import file_sha256
 from ddpm.engine.batches import to_pixels
 from ddpm.engine.build import build_denoiser, build_schedule
 from ddpm.engine.checkpoint import Checkpoint
 from ddpm.engine.device import memory_format, require_precision, set_determinism
-from ddpm.experiment.fingerprint import file_digest
 from ddpm.experiment.params import SampleParams
 from ddpm.experiment.workspace import atomic_path, write_json
 from ddpm.types import Images, Indices, Labels
@@ -124,6 +124,6 @@ def describe(checkpoint: Checkpoint, sample: SampleParams, weights: Path, images
         "guidance_scale": sample.guidance_scale,
         "seed": sample.seed,
         "trained_steps": checkpoint.step,
-        "weights_sha256": file_digest(weights),
-        "images_sha256": file_digest(images),
+        "weights_sha256": file_sha256(weights),
+        "images_sha256": file_sha256(images),
     }

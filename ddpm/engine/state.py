@@ -1,6 +1,5 @@
 """The unfinished state of a training run: written whole, verified when read, the newest sound one wins."""
 
-import hashlib
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ddpm.digest import file_sha256
 from ddpm.experiment.workspace import atomic_path
 
 KEEP = 2
@@ -71,5 +71,4 @@ def load_state(
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return file_sha256(path)[:16]

@@ -17,15 +17,10 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from ddpm.digest import file_sha256
 from ddpm.experiment.stages import STAGES
 
 PACKAGE = Path(__file__).resolve().parents[1]  # the folder `ddpm` that is running
-
-
-def file_digest(path: Path) -> str:
-    """The sha256 of a file's bytes, read in blocks."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def code_digest(stage: str, root: Path) -> str:
@@ -38,7 +33,7 @@ def code_digest(stage: str, root: Path) -> str:
     """
     dvc_yaml = root / "dvc.yaml"
     if not dvc_yaml.is_file():
-        return _digest([(path.relative_to(PACKAGE.parent).as_posix(), file_digest(path)) for path in _python(PACKAGE)])
+        return _digest([(path.relative_to(PACKAGE.parent).as_posix(), file_sha256(path)) for path in _python(PACKAGE)])
     deps = _stage_deps(dvc_yaml.read_text())
     if stage not in deps:
         raise ValueError(f"dvc.yaml: stages must hold `{stage}`, got {', '.join(deps) or 'none'}; add it")
@@ -47,7 +42,7 @@ def code_digest(stage: str, root: Path) -> str:
         if dep.endswith(".py") and not (root / dep).is_file():
             raise ValueError(f"dvc.yaml: {stage}.deps must be existing files, got {dep}; correct the path")
         files += _python(root / dep)
-    return _digest(sorted({(path.relative_to(root).as_posix(), file_digest(path)) for path in files}))
+    return _digest(sorted({(path.relative_to(root).as_posix(), file_sha256(path)) for path in files}))
 
 
 def static_fingerprints(params: Mapping[str, Any], root: Path) -> dict[str, str]:
@@ -74,7 +69,7 @@ def work_fingerprint(
 
     Unlike `static_fingerprint` it does not look at the stages above: they matter only through the bytes they wrote.
     """
-    return _digest([_own(stage, params, root), device_type, [file_digest(path) for path in inputs]])
+    return _digest([_own(stage, params, root), device_type, [file_sha256(path) for path in inputs]])
 
 
 def run_key(params: Mapping[str, Any], root: Path) -> str:

@@ -58,11 +58,10 @@ def _widths(model: ModelParams) -> list[str]:
 
 def _resolutions(data: DataParams, model: ModelParams) -> list[str]:
     lines, levels = [], len(model.multipliers)
-    if data.image_size % 2 ** (levels - 1):
-        lines.append(
-            f"data.image_size must be divisible by {2 ** (levels - 1)} for {levels} model.multipliers, got {data.image_size}"
-        )
-    reached = [data.image_size // 2**level for level in range(levels)]
+    size, factor = data.image_size, 2 ** (levels - 1)
+    if size % factor:
+        lines.append(f"data.image_size must be divisible by {factor} for {levels} model.multipliers, got {size}")
+    reached = [size // 2**level for level in range(levels)]
     for resolution in model.attention:
         if resolution not in reached:
             lines.append(f"model.attention must list resolutions that the image reaches {reached}, got {resolution}")
@@ -80,6 +79,12 @@ def _digits(data: DataParams, model: ModelParams) -> list[str]:
     if data.labels == "digit" and model.num_classes not in {0, 10}:
         lines.append(f"model.num_classes must be 0 or 10 for digits, got {model.num_classes}")
     return lines
+
+
+def _crop(data: DataParams) -> list[str]:
+    if data.crop in {"ddim-128", "scoresde-140"} and data.source != "celeba":
+        return [f"data.crop must not be a CelebA crop for {data.source}, got {data.crop}"]
+    return []
 
 
 def _labels(data: DataParams, model: ModelParams) -> list[str]:
@@ -154,6 +159,7 @@ RULES: tuple[Callable[..., list[str]], ...] = (
     _widths,
     _resolutions,
     _digits,
+    _crop,
     _labels,
     _held_out,
     _floor,

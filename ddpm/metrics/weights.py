@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from ddpm.digest import file_sha256
+
 CANONICAL_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 """Inception of 2015-12-05 as pytorch-fid and torch-fidelity publish it, 95,628,359 bytes; nothing else gives `fid`."""
 
@@ -27,8 +29,7 @@ def digest(path: Path) -> str:
     Raises:
         ValueError: there is no such file.
     """
-    with _require_file(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(_require_file(path))
 
 
 def _require_file(path: Path) -> Path:

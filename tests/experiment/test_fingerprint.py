@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ddpm.digest import file_sha256
 from ddpm.experiment.fingerprint import (
     code_digest,
-    file_digest,
     run_key,
     static_fingerprint,
     static_fingerprints,
@@ -104,9 +104,9 @@ def test_input_bytes_count_and_names_and_times_do_not(root: Path, tmp_path: Path
     assert before != work_fingerprint("train", PARAMS, [second], root, "cpu")
 
 
-def test_file_digest_is_sha256(tmp_path: Path):
+def test_the_digest_of_a_file_is_its_sha256(tmp_path: Path):
     (tmp_path / "empty").write_bytes(b"")
-    assert file_digest(tmp_path / "empty") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert file_sha256(tmp_path / "empty") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
 @pytest.mark.parametrize(
