@@ -212,6 +212,7 @@ def override_text(text: str, overrides: Sequence[str]) -> str:
     tree = editor.load(text)
     for override in overrides:
         _override(tree, override)
+    editor.default_flow_style = None  # lists of numbers stay on their line
     out = io.StringIO()
     editor.dump(tree, out)
     return out.getvalue()

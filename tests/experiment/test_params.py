@@ -133,3 +133,8 @@ def test_choices_agree_with_the_tables_of_the_code():
     assert choices("reference", "features") == set(EXTRACTORS)
     assert choices("data", "source") == set(SOURCES)
     assert choices("data", "crop") == set(CROPS)
+
+
+def test_a_changed_list_stays_on_its_line():
+    text = P.override_text(QUICK.read_text(), ["model.multipliers=[1, 2, 4]"])
+    assert "  multipliers: [1, 2, 4]\n" in text
