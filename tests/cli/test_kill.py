@@ -29,7 +29,8 @@ def wait_for_a_state(project, process):
 def test_a_killed_training_ends_with_the_bytes_of_one_that_was_not(project, ddpm):
     assert ddpm("prepare").exit_code == 0
     whole = start(project, "train", *LONG, "--out", "whole/ema.safetensors")
-    assert whole.wait(120) == 0, whole.stderr.read()
+    _, errors = whole.communicate(timeout=120)
+    assert whole.returncode == 0, errors
     cut = start(project, "train", *LONG, "--out", "cut/ema.safetensors")
     wait_for_a_state(project, cut)
     os.killpg(cut.pid, signal.SIGKILL)
