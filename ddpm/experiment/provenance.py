@@ -63,7 +63,10 @@ def base_commit(root: Path) -> str:
 
 
 def reproduce_command(params: Mapping[str, Any], root: Path, fetch: str = "", patch: str = "uncommitted.patch") -> str:
-    """The shell command that makes the run again from a clean checkout.
+    """The shell command that makes the run again, whatever the checkout holds by then.
+
+    `git stash` comes first: an applied experiment or an edited params.yaml would otherwise survive the checkout and be
+    run instead. `git stash pop` brings it back.
 
     Args:
         params: the parameters of the run, as nested sections.
@@ -75,8 +78,9 @@ def reproduce_command(params: Mapping[str, Any], root: Path, fetch: str = "", pa
     committed = _git(root, "show", f"{commit}:./params.yaml") if commit else None
     if committed is None:  # nothing to start from: the whole parameter file is part of the command (YAML reads JSON)
         text = shlex.quote(json.dumps(_plain(params)))
-        return f"printf '%s\\n' {text} > params.yaml && dvc config --local core.no_scm true && dvc repro --force"
-    steps = [f"git checkout {commit}"]
+        replace = f"cp params.yaml params.before.yaml && printf '%s\\n' {text} > params.yaml"
+        return f"{replace} && dvc config --local core.no_scm true && dvc repro --force"
+    steps = ["git stash", f"git checkout {commit}"]
     if _uncommitted(root, commit):
         steps += [fetch] * bool(fetch) + [f"git apply --whitespace=nowarn {patch}"]
     items = overrides(YAML(typ="safe", pure=True).load(committed) or {}, params)

@@ -105,8 +105,8 @@ def test_overrides_add_and_remove_keys(scratch: Path):
 def test_only_what_differs_is_in_the_command(repository: Path):
     changed = {**PARAMS, "schedule": {"T": 1000.0, "beta_T": 1e-05}}
     head = git(repository, "rev-parse", "HEAD")
-    assert reproduce_command(PARAMS, repository) == f"git checkout {head} && dvc exp run --force"
-    wanted = f"git checkout {head} && dvc exp run --force -S schedule.beta_T=1e-05"
+    assert reproduce_command(PARAMS, repository) == f"git stash && git checkout {head} && dvc exp run --force"
+    wanted = f"git stash && git checkout {head} && dvc exp run --force -S schedule.beta_T=1e-05"
     assert reproduce_command(changed, repository) == wanted
 
 
@@ -150,7 +150,10 @@ def test_an_experiment_starts_from_its_baseline(repository: Path, monkeypatch: p
     monkeypatch.setenv("DVC_EXP_NAME", "brisk-otter")
     params = {**PARAMS, "schedule": {"T": 500, "beta_T": 0.02}}
     assert base_commit(repository) == baseline
-    assert reproduce_command(params, repository) == f"git checkout {baseline} && dvc exp run --force -S schedule.T=500"
+    assert (
+        reproduce_command(params, repository)
+        == f"git stash && git checkout {baseline} && dvc exp run --force -S schedule.T=500"
+    )
     origin = provenance(repository)
     assert (origin.experiment, origin.baseline, origin.dirty) == ("brisk-otter", baseline, False)
 
@@ -160,10 +163,12 @@ def test_without_git_the_command_carries_the_parameters(tmp_path: Path, monkeypa
     origin = provenance(tmp_path)
     assert (origin.commit, origin.branch, origin.dirty, origin.diff) == ("", "", False, "")
     params = {**PARAMS, "data": {"note": "it's 100 %", "lr": 1e-05, "none": None}}
-    write, no_scm, run = reproduce_command(params, tmp_path).split(" && ")
+    (tmp_path / "params.yaml").write_text("edited: 1")
+    keep, write, no_scm, run = reproduce_command(params, tmp_path).split(" && ")
     assert (no_scm, run) == ("dvc config --local core.no_scm true", "dvc repro --force")
-    subprocess.run(["bash", "-ec", write], cwd=tmp_path, check=True)
+    subprocess.run(["bash", "-ec", f"{keep}; {write}"], cwd=tmp_path, check=True)
     assert load(tmp_path / "params.yaml") == params
+    assert (tmp_path / "params.before.yaml").read_text() == "edited: 1"
 
 
 def test_a_missing_git_program_is_the_same_as_no_git(repository: Path, monkeypatch: pytest.MonkeyPatch):
