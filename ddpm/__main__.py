@@ -1,6 +1,7 @@
 """`python -m ddpm`: the commands. Help answers without torch and without mlflow."""
 
 import os
+import sys
 import warnings
 from importlib import import_module
 
@@ -50,7 +51,9 @@ class Commands(click.Group):
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     """One line, as errors have it, instead of a place in the code."""
-    click.echo(f"Warning: {message}", err=True)
+    from tqdm import tqdm
+
+    tqdm.write(f"Warning: {message}", file=sys.stderr)  # above a progress bar, not into it
 
 
 def _message(error: ValueError | OSError) -> str:

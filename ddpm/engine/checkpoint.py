@@ -6,13 +6,13 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from ddpm.engine.build import build_net
 from ddpm.engine.device import memory_format
 from ddpm.experiment.params import DataParams, ModelParams, ObjectiveParams, ScheduleParams
-from ddpm.experiment.workspace import atomic_path
+from ddpm.experiment.workspace import write_bytes
 from ddpm.nets.unet import UNet
 
 FORMAT = "ddpm-1"
@@ -45,8 +45,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         **{name: getattr(checkpoint, name).model_dump() for name in ("data", "schedule", "model", "objective")},
     }
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(checkpoint.weights.items())}
-    with atomic_path(path) as temporary:
-        save_file(weights, temporary, metadata={"ddpm": json.dumps(about, sort_keys=True)})
+    write_bytes(path, save(weights, metadata={"ddpm": json.dumps(about, sort_keys=True)}))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +46,7 @@ def save_state(
         "scaler": scaler.state_dict(),
     }
     with atomic_path(folder / "newest.pt") as temporary, temporary.open("wb") as file:
-        torch.save(content, file)
+        _save(content, file)
     newest = folder / "newest.pt"
     newest.rename(folder / f"step-{progress.step:09d}-{_digest(newest)}.pt")
     for old in sorted(folder.glob("step-*.pt"))[:-KEEP]:
@@ -68,6 +68,16 @@ def load_state(
         scaler.load_state_dict(content["scaler"])
         return Progress(content["step"], content["loss_sum"], content["grad_norm_sum"], content["rows"])
     return Progress(0, torch.zeros((), device=device), torch.zeros((), device=device))
+
+
+def _save(content: dict[str, Any], file: BinaryIO) -> None:
+    """torch.save, but a full disk is an OSError: torch reports its own surprise about the file's position instead."""
+    try:
+        torch.save(content, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def _digest(path: Path) -> str:

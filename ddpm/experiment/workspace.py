@@ -34,8 +34,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)  # noqa: PTH105  (the contract names os.replace)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # writing to an open file tells what went wrong, but not where
         raise
     _sync_folder(path.parent)
 

@@ -77,6 +77,23 @@ def test_a_damaged_newest_state_falls_back_to_the_one_before(tiny, splits, tmp_p
     assert same(whole, resumed)
 
 
+def test_a_full_disk_while_a_state_is_written_keeps_the_old_one(tiny, splits, tmp_path, monkeypatch):
+    with pytest.raises(Killed):
+        run(tiny(), splits, tmp_path / "work", kill_at=6)
+    before = sorted(path.name for path in (tmp_path / "work").iterdir())
+
+    def full(content, file):
+        try:
+            raise OSError(28, "No space left on device")
+        except OSError:
+            raise RuntimeError("unexpected pos 704 vs 598")  # noqa: B904  (as torch does it)
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        run(tiny(), splits, tmp_path / "work")
+    assert sorted(path.name for path in (tmp_path / "work").iterdir()) == before
+
+
 def test_only_two_states_are_kept(tiny, splits, tmp_path):
     with pytest.raises(Killed):
         run(tiny("train.checkpoint_every=1"), splits, tmp_path / "work", kill_at=7)

@@ -14,9 +14,10 @@ from ddpm.experiment import workspace
 def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path):
     path = tmp_path / "result.json"
     workspace.write_json(path, {"a": 1})
-    with pytest.raises(OSError, match="No space left"), workspace.atomic_path(path) as temporary:
+    with pytest.raises(OSError, match="No space left") as caught, workspace.atomic_path(path) as temporary:
         temporary.write_text("half")
         raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(path)
     assert json.loads(path.read_text()) == {"a": 1}
     assert [item.name for item in tmp_path.iterdir()] == ["result.json"]
 
