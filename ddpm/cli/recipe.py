@@ -24,7 +24,7 @@ def recipe(name: str | None, listing: bool, out: Path, overrides: tuple[str, ...
       python -m ddpm recipe --list
     """
     from ddpm.digest import file_sha256
-    from ddpm.experiment.params import load, override_text
+    from ddpm.experiment.params_file import load, override_text
     from ddpm.experiment.workspace import write_bytes
 
     files = {path.stem: path for path in sorted(RECIPES.glob("*.yaml"))}

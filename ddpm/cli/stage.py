@@ -81,7 +81,7 @@ def weights_options(command: Command) -> Command:
 
 def load_params(params_path: Path, overrides: Sequence[str]) -> "Params":
     """The validated parameters; every problem of the file is reported at once."""
-    from ddpm.experiment.params import load
+    from ddpm.experiment.params_file import load
 
     return load(params_path, overrides)
 

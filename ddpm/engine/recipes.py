@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 
 from ddpm.engine.build import build_net
-from ddpm.experiment.params import Params, load
+from ddpm.experiment.params import Params
+from ddpm.experiment.params_file import load
 from ddpm.nets.cost import count_macs, count_parameters, estimate_train_bytes
 
 RATE_TFLOPS = 100

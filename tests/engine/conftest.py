@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ddpm.data.store import Split
-from ddpm.experiment.params import Params, load
+from ddpm.experiment.params import Params
+from ddpm.experiment.params_file import load
 
 QUICK = Path(__file__).parents[2] / "pipeline" / "recipes" / "quick.yaml"
 TINY = [

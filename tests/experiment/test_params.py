@@ -9,7 +9,8 @@ from dvc.utils.serialize import parse_yaml
 from ddpm.diffusion.process import TARGETS
 from ddpm.diffusion.samplers import SAMPLERS
 from ddpm.diffusion.schedule import SCHEDULES
-from ddpm.experiment import params as P
+from ddpm.experiment import params_file as P
+from ddpm.experiment.params import Params, section_type
 
 QUICK = Path(__file__).parents[2] / "pipeline" / "recipes" / "quick.yaml"
 
@@ -115,13 +116,13 @@ def test_changing_a_recipe_keeps_its_comments():
 
 
 def test_nothing_has_a_default():
-    for name in P.Params.model_fields:
-        assert all(field.is_required() for field in P.section_type(name).model_fields.values())
+    for name in Params.model_fields:
+        assert all(field.is_required() for field in section_type(name).model_fields.values())
 
 
 def test_choices_agree_with_the_tables_of_the_code():
     def choices(section, field):
-        return set(get_args(P.section_type(section).model_fields[field].annotation))
+        return set(get_args(section_type(section).model_fields[field].annotation))
 
     from ddpm.data.crops import CROPS
     from ddpm.data.sources import SOURCES
