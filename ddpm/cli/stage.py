@@ -107,7 +107,7 @@ def recorded(stage: str, params: "Params", device: str, standard: bool) -> Itera
     Args:
         stage: a key of `ddpm.experiment.stages.STAGES`.
         params: what the run is keyed by.
-        device: device type, part of the key.
+        device: device type, a tag of the stage.
         standard: whether all inputs and outputs are the pipeline's own. A run on other files is not mirrored: it would
             be filed under parameters that did not make it.
     """
