@@ -62,8 +62,9 @@ def figures(
         device=place,
     )
     require_writable(out / "samples.png")
-    defaults = (stage.WEIGHTS, stage.SAMPLES / "images.npy", stage.PREPARED, stage.RESULTS / "figures")
-    standard = (checkpoint, samples, data, out) == defaults
+    inputs = (stage.WEIGHTS, stage.SAMPLES / "images.npy", stage.PREPARED)
+    small = (stage.RESULTS / "train.csv", stage.RESULTS / "metrics.json", stage.RESULTS / "figures")
+    standard = (checkpoint, samples, data) == inputs and (curve, metrics, out) == small
     with (
         stage.recorded("figures", params, place.type, standard) as recorder,
         stage.progress("figures", len(FIGURES), "figures") as bar,

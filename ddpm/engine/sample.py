@@ -1,6 +1,7 @@
 """Sampling: image i is a function of (weights, sampler, seed, i), whatever the batch size or an interruption."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def sample_images(
     shape = (sample.num_images, size, size, checkpoint.data.channels)
     path, done_file = work / "images.npy", work / "done.json"
     done = json.loads(done_file.read_text())["images"] if done_file.is_file() and path.is_file() else 0
-    images = np.load(path, mmap_mode="r+", allow_pickle=False) if done else open_memmap(path, "w+", np.uint8, shape)
+    images = np.load(path, mmap_mode="r+", allow_pickle=False) if done else _reserve(path, shape)
     start = trajectories(checkpoint, sample, sample.seed, device)
     tick(done)
     with torch.inference_mode():
@@ -81,6 +82,18 @@ def sample_images(
             write_json(done_file, {"images": last})
             tick(last - first)
     return path
+
+
+def _reserve(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """A new array on disk with all its blocks taken: a full disk is an OSError now, not a bus error in the middle."""
+    images: np.ndarray = open_memmap(path, "w+", np.uint8, shape)
+    with path.open("rb+") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            error.filename = str(path)
+            raise
+    return images
 
 
 def _final(states: Iterator[State]) -> np.ndarray:

@@ -123,6 +123,15 @@ def test_a_full_disk_while_writing_keeps_what_was_there(done, ddpm, monkeypatch)
     assert "sample.seed" not in sys.argv
 
 
+def test_a_full_disk_is_noticed_before_anything_is_sampled(done, ddpm, monkeypatch):
+    def full(*_):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    refused(ddpm("sample", "--out", "work/full"), "no space left on device")
+    assert not (done / "work/full").exists()
+
+
 def test_samples_of_another_size_than_the_reference(done, ddpm):
     larger = ("-S", "data.image_size=16", "-S", "model.attention=[8]")
     assert ddpm("prepare", *larger, "--out", "work/p16").exit_code == 0
