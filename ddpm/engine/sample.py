@@ -84,9 +84,9 @@ def sample_images(
     return path
 
 
-def _reserve(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+def _reserve(path: Path, shape: tuple[int, ...]) -> np.memmap:
     """A new array on disk with all its blocks taken: a full disk is an OSError now, not a bus error in the middle."""
-    images: np.ndarray = open_memmap(path, "w+", np.uint8, shape)
+    images: np.memmap = open_memmap(path, "w+", np.uint8, shape)
     with path.open("rb+") as file:
         try:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
