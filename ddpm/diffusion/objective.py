@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from ddpm.diffusion.process import make_target, q_sample
+from ddpm.diffusion.process import make_target, q_sample, unit_scales
 from ddpm.diffusion.schedule import Schedule
 from ddpm.types import Images, Steps
 
@@ -29,5 +29,5 @@ def denoising_loss(
         (batch,), float32.
     """
     x_t = q_sample(schedule, x0, t, eps)
-    output = predict(x_t, t).float()
+    output = predict(x_t / unit_scales(schedule, t, x_t)[2], t).float()
     return (make_target(schedule, target, x0, eps, t) - output).square().mean(dim=(1, 2, 3))

@@ -1,67 +1,140 @@
-"""Noise schedules: tables over t = 0..T in float64, with alpha_bar[0] = 1."""
+"""Noise schedules: x_t = signal_scale x0 + noise_scale eps, as float64 tables over t = 0..T and curves in between."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
+from ddpm.diffusion.interpolation import interpolated
 from ddpm.types import Images, Steps
 
 MAX_BETA = 0.999
 """Schedules given by alpha_bar clip beta here; the last step stays invertible (Nichol & Dhariwal 2021, sec. 3.2)."""
 
+Curve: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""(t) -> (signal_scale, noise_scale), float64, for any t in 0..T."""
+
+
+class Scales(NamedTuple):
+    """What one time means for a sampler, as plain numbers."""
+
+    signal: float
+    noise: float
+
 
 @dataclass(frozen=True)
 class Schedule:
-    """The tables of one forward process; every table has length T+1 and is float64.
+    """One forward process; both tables have length T+1 and are float64, index 0 is clean data.
 
     Attributes:
-        beta: variance added by step t; beta[0] = 0.
-        alpha_bar: product of (1 - beta) up to t; alpha_bar[0] = 1, strictly falling.
+        signal_scale: what multiplies x0 in x_t; 1 at t = 0.
+        noise_scale: what multiplies eps in x_t; 0 at t = 0.
+        closed_form: the curve between the steps, if one is known; None interpolates the tables (variance preserving).
+        continuous: whether a net of this process is trained on all t in [1, T], not on whole steps only.
     """
 
-    beta: Tensor
-    alpha_bar: Tensor
+    signal_scale: Tensor
+    noise_scale: Tensor
+    closed_form: Curve | None = None
+    continuous: bool = False
 
     @property
     def T(self) -> int:
         """Number of noising steps."""
-        return len(self.beta) - 1
+        return len(self.signal_scale) - 1
 
     @property
-    def signal_scale(self) -> Tensor:
-        """sqrt(alpha_bar): what multiplies x0 in x_t."""
-        return self.alpha_bar.sqrt()
+    def alpha_bar(self) -> Tensor:
+        """signal_scale^2; the alpha_bar of Ho et al. where the process preserves variance."""
+        return self.signal_scale.square()
 
     @property
-    def noise_scale(self) -> Tensor:
-        """sqrt(1 - alpha_bar): what multiplies eps in x_t."""
-        return (1 - self.alpha_bar).sqrt()
+    def beta(self) -> Tensor:
+        """1 - alpha_bar_t / alpha_bar_{t-1}; beta[0] = 0."""
+        return torch.cat([self.alpha_bar.new_zeros(1), 1 - self.alpha_bar[1:] / self.alpha_bar[:-1]])
 
     @property
     def log_snr(self) -> Tensor:
-        """log(alpha_bar / (1 - alpha_bar)); infinite at t = 0."""
-        return self.alpha_bar.log() - (1 - self.alpha_bar).log()
+        """log(signal_scale^2 / noise_scale^2) at the steps; infinite at t = 0."""
+        return 2 * (self.signal_scale.log() - self.noise_scale.log())
+
+    @property
+    def prior_scale(self) -> float:
+        """Standard deviation of x_T for data of variance 1: 1, or sigma_max where the variance explodes."""
+        return max(1.0, float(self.noise_scale[-1]))
+
+    def scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """(signal_scale, noise_scale) at times of any shape, float64: whole steps are looked up, others computed.
+
+        Raises:
+            IndexError: a whole step lies outside 0..T.
+        """
+        if not t.is_floating_point():
+            return self.signal_scale[t], self.noise_scale[t]
+        if self.closed_form is not None:
+            return self.closed_form(t.double())
+        return interpolated(self.log_snr, t.double())
+
+    def path(self, steps: Sequence[float]) -> list[Scales]:
+        """The scales at a sampler's steps, as plain numbers; one transfer from the device."""
+        signal, noise = self.scales(torch.tensor(steps, device=self.signal_scale.device))
+        return [Scales(*pair) for pair in zip(signal.tolist(), noise.tolist(), strict=True)]
+
+    def log_snr_at(self, t: Tensor) -> Tensor:
+        """log SNR as a continuous function of time, float64 (Kingma et al. 2021); exact for closed forms."""
+        signal, noise = self.scales(t)
+        return 2 * (signal.log() - noise.log())
+
+    def time_at(self, log_snr: Tensor) -> Tensor:
+        """The inverse of `log_snr_at` within [0, T], float64, by bisection; values outside give the nearer end."""
+        low = torch.zeros_like(log_snr, dtype=torch.float64)
+        high = torch.full_like(low, self.T)
+        for _ in range(64):  # more halvings than float64 has bits
+            middle = (low + high) / 2
+            above = self.log_snr_at(middle) > log_snr  # still too clean
+            low, high = torch.where(above, middle, low), torch.where(above, high, middle)
+        return high
+
+    def sde(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Drift f and squared diffusion g^2 of dx = f x dt + g dw, float64 (Song et al. 2021, Score-SDE, eq. 5).
+
+        f = d log(signal_scale) / dt, g^2 = d noise_scale^2 / dt - 2 f noise_scale^2; t in (0, T], shaped (batch,).
+        """
+        with torch.inference_mode(False), torch.enable_grad():
+            t = t.double().clone().requires_grad_()
+            signal, noise = self.scales(t)
+            (drift,) = torch.autograd.grad(signal.log().sum(), t, retain_graph=True)
+            (growth,) = torch.autograd.grad(noise.square().sum(), t)
+            return drift, growth - 2 * drift * noise.detach().square()
 
     def to(self, device: torch.device) -> "Schedule":
-        """The same tables on another device."""
-        return Schedule(self.beta.to(device), self.alpha_bar.to(device))
+        """The same process on another device."""
+        moved = self.signal_scale.to(device), self.noise_scale.to(device)
+        return Schedule(*moved, self.closed_form, self.continuous)
 
 
-def at(table: Tensor, t: Steps) -> Images:
-    """Entries of a table for a batch of steps, float32, shaped (batch, 1, 1, 1) to multiply images with.
+def at(schedule: Schedule, t: Steps, like: Tensor) -> tuple[Images, Images]:
+    """(signal_scale, noise_scale) of a batch, shaped (batch, 1, 1, 1) to multiply images with.
 
-    The table stays float64 until here: taking square roots after a cast would lose the first steps.
+    In the precision of `like`, but float32 at least: square roots after a cast to bf16 would lose the first steps.
     """
-    return table[t].float().reshape(-1, 1, 1, 1)
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    signal, noise = schedule.scales(t)
+    return signal.to(dtype).reshape(-1, 1, 1, 1), noise.to(dtype).reshape(-1, 1, 1, 1)
 
 
 def from_beta(beta: Tensor) -> Schedule:
     """Tables from beta_1..beta_T (Ho et al. 2020, eq. 4)."""
-    beta = torch.cat([torch.zeros(1, dtype=torch.float64), beta.double()])
-    return Schedule(beta, torch.cumprod(1 - beta, dim=0))
+    return from_table(torch.cumprod(1 - beta.double(), dim=0))
+
+
+def from_table(alpha_bar: Tensor) -> Schedule:
+    """Tables from alpha_bar_1..alpha_bar_T."""
+    alpha_bar = torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar])
+    return Schedule(alpha_bar.sqrt(), (1 - alpha_bar).sqrt())
 
 
 def from_alpha_bar(alpha_bar: Callable[[float], float], T: int) -> Schedule:
@@ -106,3 +179,9 @@ SCHEDULES: dict[str, Callable[[int, float, float], Schedule]] = {
     "sigmoid": sigmoid,
 }
 """schedule.kind -> function of (T, beta_1, beta_T)."""
+
+
+def zero_terminal_snr(schedule: Schedule) -> Schedule:
+    """Shift and stretch signal_scale so that x_T holds no signal at all (Lin et al. 2024, algorithm 1)."""
+    signal = schedule.signal_scale[1:]
+    return from_table(((signal - signal[-1]) * signal[0] / (signal[0] - signal[-1])).square())

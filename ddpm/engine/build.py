@@ -5,8 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ddpm.diffusion.denoiser import Denoiser, PredictLabeled, denoiser, guided
-from ddpm.diffusion.schedule import SCHEDULES, Schedule
+from ddpm.diffusion.denoiser import Denoiser, PredictLabeled, Threshold, clip, denoiser, dynamic_threshold, guided
+from ddpm.diffusion.samplers.steps import Settings
+from ddpm.diffusion.schedule import SCHEDULES, Schedule, zero_terminal_snr
+from ddpm.diffusion.sde import sub_vp, ve, vp, vp_linear
 from ddpm.engine.device import autocast
 from ddpm.experiment.params import DataParams, ModelParams, ObjectiveParams, SampleParams, ScheduleParams, TrainParams
 from ddpm.nets.unet import UNet
@@ -16,14 +18,30 @@ Predict = Callable[[Images, Steps, Labels | None, Indices | None], Images]
 
 
 def build_schedule(schedule: ScheduleParams, device: torch.device) -> Schedule:
-    """The tables of `schedule`, made on the CPU in float64 and moved."""
-    return SCHEDULES[schedule.kind](schedule.T, schedule.beta_1, schedule.beta_T).to(device)
+    """The forward process of `schedule`, its tables made on the CPU in float64 and moved."""
+    return _process(schedule).to(device)
 
 
-def build_net(data: DataParams, model: ModelParams) -> UNet:
-    """The U-Net of `model` for the images of `data`, initialized with seed 0 (`ddpm.nets.init` draws other seeds)."""
+def _process(schedule: ScheduleParams) -> Schedule:
+    if schedule.process == "ve":
+        return ve(schedule.T, schedule.sigma_min, schedule.sigma_max)
+    factor = 1000 / schedule.T if schedule.rescale else 1.0
+    numbers = schedule.T, schedule.beta_1 * factor, schedule.beta_T * factor
+    chain = SCHEDULES[schedule.kind](*numbers)
+    if schedule.process == "chain":
+        return zero_terminal_snr(chain) if schedule.zero_terminal_snr else chain
+    preserving = vp_linear(*numbers) if schedule.kind == "linear" else vp(chain)
+    return sub_vp(preserving) if schedule.process == "sub-vp" else preserving
+
+
+def build_net(data: DataParams, model: ModelParams, objective: ObjectiveParams) -> UNet:
+    """The U-Net of `model` for the images of `data`, initialized with seed 0 (`ddpm.nets.init` draws other seeds).
+
+    Self-conditioning doubles its input (x_t and the last x0_hat), learned variance its output.
+    """
     return UNet(
-        in_channels=data.channels,
+        in_channels=data.channels * (2 if objective.self_condition else 1),
+        out_channels=data.channels * (2 if objective.variance == "learned" else 1),
         image_size=data.image_size,
         channels=model.channels,
         multipliers=model.multipliers,
@@ -57,6 +75,27 @@ def build_predict(net: Callable[..., Tensor], device: torch.device, precision: s
     return predict
 
 
+def build_settings(sample: SampleParams) -> Settings:
+    """What the sampler is told."""
+    return Settings(
+        variance=sample.variance,
+        eta=sample.eta,
+        churn=sample.churn,
+        churn_interval=(sample.churn_interval[0], sample.churn_interval[1]),
+        churn_noise=sample.churn_noise,
+        corrector_steps=sample.corrector_steps,
+        corrector_snr=sample.corrector_snr,
+        tolerance=sample.tolerance,
+    )
+
+
+def build_threshold(sample: SampleParams) -> Threshold | None:
+    """What keeps x0_hat in range, if anything does."""
+    if sample.clip_x0:
+        return clip
+    return dynamic_threshold(sample.dynamic_threshold) if sample.dynamic_threshold else None
+
+
 def build_denoiser(
     net: Callable[..., Tensor],
     schedule: Schedule,
@@ -65,11 +104,13 @@ def build_denoiser(
     sample: SampleParams,
     labels: Labels | None,
 ) -> Denoiser:
-    """The denoiser that samplers see: net, target, guidance and clipping in one."""
-    predict = build_predict(net, schedule.beta.device, sample.precision)
+    """The denoiser that samplers see: net, target, guidance and threshold in one."""
+    predict = build_predict(net, schedule.signal_scale.device, sample.precision)
     if labels is None:
-        return denoiser(schedule, objective.target, lambda x_t, t: predict(x_t, t, None, None), sample.clip_x0)
-    labeled: PredictLabeled = lambda x_t, t, y: predict(x_t, t, y, None)  # noqa: E731
-    return denoiser(
-        schedule, objective.target, guided(labeled, labels, model.num_classes, sample.guidance_scale), sample.clip_x0
-    )
+        unlabeled = lambda x_t, t: predict(x_t, t, None, None)  # noqa: E731
+    else:
+        labeled: PredictLabeled = lambda x_t, t, y: predict(x_t, t, y, None)  # noqa: E731
+        low, high = (share * schedule.T for share in sample.guidance_interval)
+        interval = (low, high if sample.guidance_interval[1] < 1 else float("inf"))
+        unlabeled = guided(labeled, labels, model.num_classes, sample.guidance_scale, interval)
+    return denoiser(schedule, objective.target, unlabeled, build_threshold(sample), objective.variance == "learned")

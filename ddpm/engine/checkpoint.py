@@ -15,7 +15,7 @@ from ddpm.experiment.params import DataParams, ModelParams, ObjectiveParams, Sch
 from ddpm.experiment.workspace import write_bytes
 from ddpm.nets.unet import UNet
 
-FORMAT = "ddpm-1"
+FORMAT = "ddpm-2"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Checkpoint:
     def build(self, device: torch.device) -> UNet:
         """The net with these weights, ready to evaluate (no dropout, no gradients)."""
         with torch.device("meta"):
-            net = build_net(self.data, self.model)
+            net = build_net(self.data, self.model, self.objective)
         net.load_state_dict(self.weights, assign=True)
         return net.to(device).to(memory_format=memory_format(device)).eval().requires_grad_(False)
 

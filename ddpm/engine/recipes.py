@@ -30,7 +30,7 @@ class Cost:
 def cost(params: Params) -> Cost:
     """Parameters, arithmetic, memory and hours at `RATE_TFLOPS`, from a net on the meta device."""
     with torch.device("meta"):
-        net = build_net(params.data, params.model)
+        net = build_net(params.data, params.model, params.objective)
     macs = count_macs(net)
     passes = 1 if params.sample.guidance_scale in {0.0, 1.0} else 2
     hour = RATE_TFLOPS * 1e12 * 3600

@@ -11,10 +11,10 @@ from numpy.lib.format import open_memmap
 
 from ddpm import randomness
 from ddpm.diffusion.samplers import SAMPLERS
-from ddpm.diffusion.samplers.steps import State, uniform_steps
+from ddpm.diffusion.samplers.steps import SPACINGS, State
 from ddpm.digest import file_sha256
 from ddpm.engine.batches import to_pixels
-from ddpm.engine.build import build_denoiser, build_schedule
+from ddpm.engine.build import build_denoiser, build_schedule, build_settings
 from ddpm.engine.checkpoint import Checkpoint
 from ddpm.engine.device import memory_format, require_precision, set_determinism
 from ddpm.experiment.params import SampleParams
@@ -35,18 +35,20 @@ def trajectories(checkpoint: Checkpoint, sample: SampleParams, seed: int, device
     net = checkpoint.build(device)
     schedule = build_schedule(checkpoint.schedule, device)
     ready = torch.compile(net) if sample.compile else net
-    steps = uniform_steps(schedule.T, sample.steps)
+    steps, settings = SPACINGS[sample.spacing](schedule, sample.steps), build_settings(sample)
     shape = (checkpoint.data.channels, checkpoint.data.image_size, checkpoint.data.image_size)
 
     def start(index: Indices) -> Iterator[State]:
-        def noise(t: int) -> Images:
-            return randomness.normal(seed, "reverse noise", t, index, shape)
+        def noise(k: int) -> Images:
+            return randomness.normal(seed, "reverse noise", k, index, shape)
 
         denoise = build_denoiser(
             ready, schedule, checkpoint.objective, checkpoint.model, sample, labels_of(checkpoint, index)
         )
-        x_T = randomness.normal(seed, "x_T", 0, index, shape).to(memory_format=memory_format(device))
-        return SAMPLERS[sample.sampler](denoise, schedule, x_T, steps, noise, variance=sample.variance, eta=sample.eta)
+        x_T = schedule.prior_scale * randomness.normal(seed, "x_T", 0, index, shape)
+        return SAMPLERS[sample.sampler](
+            denoise, schedule, x_T.to(memory_format=memory_format(device)), steps, noise, settings
+        )
 
     return start
 

@@ -69,7 +69,7 @@ def train(
     require_precision(config.precision, device)
     set_determinism(config.deterministic)
     schedule = build_schedule(params.schedule, device)
-    net = build_net(params.data, params.model)
+    net = build_net(params.data, params.model, params.objective)
     init_weights(net, config.seed)
     net = net.to(device).to(memory_format=memory_format(device)).train()
     ema = copy.deepcopy(net).eval().requires_grad_(False)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Precision = Literal["float32", "bf16", "fp16"]
 Seed = Field(ge=0, lt=2**32)
 Count = Field(ge=1)
+Pair = Field(min_length=2, max_length=2)
 
 
 class Section(BaseModel):
@@ -40,30 +41,58 @@ class ReferenceParams(Section):
 
 
 class ScheduleParams(Section):
-    """The noise schedule; beta_1 and beta_T are read by the kinds `linear` and `quadratic`."""
+    """The forward process.
 
+    beta_1, beta_T and rescale are read by the kinds `linear` and `quadratic`; kind is read by every process but `ve`,
+    sigma_min and sigma_max only by `ve`.
+    """
+
+    process: Literal["chain", "vp", "sub-vp", "ve"]
     kind: Literal["linear", "quadratic", "cosine", "sigmoid"]
     T: int = Field(ge=1, le=100_000)
     beta_1: float = Field(gt=0, lt=1)
     beta_T: float = Field(gt=0, lt=1)
+    rescale: bool
+    zero_terminal_snr: bool
+    sigma_min: float = Field(gt=0)
+    sigma_max: float = Field(gt=0)
 
 
 class ModelParams(Section):
-    """The U-Net of Ho et al. (2020)."""
+    """The U-Net of Ho et al. (2020) and its options."""
 
     channels: int = Count
     multipliers: list[int] = Field(min_length=1, max_length=8)
     blocks: int = Count
     attention: list[int]
+    linear_attention: list[int]
     heads: int = Count
+    head_channels: int = Field(ge=0)
     dropout: float = Field(ge=0, lt=1)
     num_classes: int = Field(ge=0)
+    conditioning: Literal["add", "scale-shift"]
+    resample: Literal["conv", "residual"]
+    rescale_residuals: bool
+    time_features: Literal["sinusoid", "vaswani", "fourier", "learned-fourier"]
+    stem: Literal[3, 7]
+    padding: Literal["zeros", "circular"]
+    downsample_padding: Literal["asymmetric", "symmetric"]
+    norm_eps: float = Field(gt=0)
 
 
 class ObjectiveParams(Section):
-    """What the net predicts and how it is asked."""
+    """What the net predicts, how its errors are weighted, and how it is asked."""
 
-    target: Literal["eps", "x0", "v"]
+    target: Literal["eps", "x0", "v", "score"]
+    weighting: Literal["constant", "min-snr", "p2", "truncated-snr", "vlb"]
+    min_snr_gamma: float = Field(gt=0)
+    p2_gamma: float = Field(ge=0)
+    p2_k: float = Field(gt=0)
+    variance: Literal["fixed", "learned"]
+    vlb_weight: float = Field(ge=0)
+    time_sampling: Literal["uniform", "antithetic", "importance"]
+    offset_noise: float = Field(ge=0)
+    self_condition: bool
     label_dropout: float = Field(ge=0, lt=1)
 
 
@@ -94,12 +123,32 @@ class SampleParams(Section):
     seed: int = Seed
     num_images: int = Field(ge=2)
     batch: int = Count
-    sampler: Literal["ddpm", "ddim"]
+    sampler: Literal[
+        "ddpm",
+        "ddim",
+        "dpmpp-2m",
+        "dpmpp-2m-sde",
+        "euler",
+        "heun",
+        "unipc",
+        "ode",
+        "euler-maruyama",
+        "predictor-corrector",
+    ]
     steps: int = Count
+    spacing: Literal["uniform", "quadratic", "trailing", "karras"]
     eta: float = Field(ge=0, le=1)
-    variance: Literal["fixed_large", "fixed_small"]
+    variance: Literal["fixed_large", "fixed_small", "learned"]
+    churn: float = Field(ge=0)
+    churn_interval: list[float] = Pair
+    churn_noise: float = Field(gt=0)
+    corrector_steps: int = Field(ge=0)
+    corrector_snr: float = Field(gt=0)
+    tolerance: float = Field(gt=0, lt=1)
     clip_x0: bool
+    dynamic_threshold: float = Field(ge=0, le=1)
     guidance_scale: float = Field(ge=0)
+    guidance_interval: list[float] = Pair
     precision: Precision
     compile: bool
 

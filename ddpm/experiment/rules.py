@@ -19,6 +19,10 @@ NORM_GROUPS = 32
 """Groups of every GroupNorm in the net (Ho et al. 2020)."""
 
 
+FROM_PURE_NOISE = ("ddpm", "ddim", "dpmpp-2m", "dpmpp-2m-sde", "unipc")
+"""Samplers that can start where no signal is left."""
+
+
 def problems(sections: Mapping[str, Section]) -> list[str]:
     """Every broken rule among the given (valid) sections, as `section.key rule, got value`.
 
@@ -34,9 +38,73 @@ def problems(sections: Mapping[str, Section]) -> list[str]:
 
 
 def _schedule(schedule: ScheduleParams) -> list[str]:
-    if schedule.kind in {"linear", "quadratic"} and schedule.beta_T <= schedule.beta_1:
-        return [f"schedule.beta_T must be in (beta_1, 1), got {schedule.beta_T} with beta_1 {schedule.beta_1}"]
+    lines = []
+    if schedule.kind in {"linear", "quadratic"}:
+        if schedule.beta_T <= schedule.beta_1:
+            lines.append(f"schedule.beta_T must be in (beta_1, 1), got {schedule.beta_T} with beta_1 {schedule.beta_1}")
+        largest = schedule.beta_T * 1000 / schedule.T
+        if schedule.rescale and largest >= 1:
+            lines.append(f"schedule.rescale must be false where beta_T * 1000 / T is not below 1, got {largest:g}")
+    if schedule.sigma_max <= schedule.sigma_min:
+        lines.append(f"schedule.sigma_max must exceed sigma_min = {schedule.sigma_min:g}, got {schedule.sigma_max:g}")
+    return lines
+
+
+def _continuous(schedule: ScheduleParams, objective: ObjectiveParams) -> list[str]:
+    if schedule.process == "chain":
+        return []
+    lines = []
+    if schedule.zero_terminal_snr:
+        lines.append(f"schedule.zero_terminal_snr must be false for the process {schedule.process}, got true")
+    for name, value, allowed in (
+        ("weighting", objective.weighting, objective.weighting != "vlb"),
+        ("variance", objective.variance, objective.variance == "fixed"),
+        ("time_sampling", objective.time_sampling, objective.time_sampling != "importance"),
+    ):
+        if not allowed:
+            lines.append(f"objective.{name} must be another one for continuous time ({schedule.process}), got {value}")
+    return lines
+
+
+def _terminal(schedule: ScheduleParams, objective: ObjectiveParams, sample: SampleParams) -> list[str]:
+    if not schedule.zero_terminal_snr:
+        return []
+    lines = []
+    if objective.target not in {"v", "x0"}:
+        lines.append(
+            f"objective.target must be v or x0 when schedule.zero_terminal_snr is true, got {objective.target}"
+        )
+    if sample.sampler not in FROM_PURE_NOISE:
+        lines.append(
+            f"sample.sampler must be one of {', '.join(FROM_PURE_NOISE)} when schedule.zero_terminal_snr is true "
+            f"(the others divide by the signal of x_T), got {sample.sampler}"
+        )
+    if sample.spacing == "karras":
+        lines.append("sample.spacing must not be karras when schedule.zero_terminal_snr is true, got karras")
+    return lines
+
+
+def _variance(objective: ObjectiveParams, sample: SampleParams) -> list[str]:
+    if objective.variance == "learned" and objective.vlb_weight == 0 and objective.weighting != "vlb":
+        return ["objective.vlb_weight must be positive when objective.variance is learned (0.001 is usual), got 0"]
+    if objective.variance == "fixed" and objective.vlb_weight:
+        return [f"objective.vlb_weight must be 0 when objective.variance is fixed, got {objective.vlb_weight:g}"]
+    if objective.variance == "fixed" and sample.variance == "learned":
+        return ["sample.variance must be fixed_large or fixed_small when objective.variance is fixed, got learned"]
     return []
+
+
+def _intervals(sample: SampleParams) -> list[str]:
+    lines = []
+    for name in ("churn_interval", "guidance_interval"):
+        low, high = getattr(sample, name)
+        if not 0 <= low < high:
+            lines.append(f"sample.{name} must rise from a number of at least 0, got [{low:g}, {high:g}]")
+    if sample.clip_x0 and sample.dynamic_threshold:
+        lines.append(
+            f"sample.dynamic_threshold must be 0 when sample.clip_x0 is true, got {sample.dynamic_threshold:g}"
+        )
+    return lines
 
 
 def _widths(model: ModelParams) -> list[str]:
@@ -156,6 +224,10 @@ def _counts(sample: SampleParams, evaluate: EvaluateParams, figures: FiguresPara
 
 RULES: tuple[Callable[..., list[str]], ...] = (
     _schedule,
+    _continuous,
+    _terminal,
+    _variance,
+    _intervals,
     _widths,
     _resolutions,
     _digits,

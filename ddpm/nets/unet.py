@@ -23,7 +23,7 @@ class UNet(nn.Module):
     (`with torch.device("meta")`) nothing is drawn and nothing takes memory.
 
     Args:
-        in_channels: of the image: 1 gray, 3 color.
+        in_channels: of the input: 1 gray, 3 color, twice that with self-conditioning.
         image_size: height and width; divisible by 2^(levels - 1).
         channels: width of the first level; a multiple of 32, the number of norm groups. A level of width 32 never
             learns the time: where a group is one channel, the norm removes all that the embedding adds.
@@ -33,6 +33,7 @@ class UNet(nn.Module):
         heads: of every attention.
         dropout: probability, in the residual blocks; acts only when keys are passed.
         num_classes: 0 for a net without labels; otherwise labels are 0..num_classes-1, num_classes is the null label.
+        out_channels: of the output; None: as many as `in_channels`.
 
     Raises:
         ValueError: the numbers do not fit together; the message names the rule.
@@ -49,6 +50,7 @@ class UNet(nn.Module):
         heads: int = 1,
         dropout: float = 0.0,
         num_classes: int = 0,
+        out_channels: int | None = None,
     ) -> None:
         super().__init__()
         check_shape(in_channels, image_size, channels, multipliers, blocks, attention, heads, num_classes)
@@ -67,7 +69,7 @@ class UNet(nn.Module):
         self.middle_block_2 = parts.block(widths[-1], widths[-1])
         self.up = up_path(parts, sizes, widths, skips)
         self.norm_out = group_norm(widths[0])
-        self.conv_out = nn.Conv2d(widths[0], in_channels, 3, padding=1)
+        self.conv_out = nn.Conv2d(widths[0], out_channels or in_channels, 3, padding=1)
         init_weights(self, seed=0)
 
     def forward(
@@ -97,7 +99,7 @@ class UNet(nn.Module):
         h = self.middle_block_2(self.middle_attention(h), embedding, dropout_keys)
         for level in self.up:
             h = level(h, skips, embedding, dropout_keys)
-        y: Tensor = self.conv_out(F.silu(self.norm_out(h)))  # (b, in_channels, image_size, image_size)
+        y: Tensor = self.conv_out(F.silu(self.norm_out(h)))  # (b, out_channels, image_size, image_size)
         return y
 
     def embed(self, t: Steps, labels: Labels | None) -> Embeddings:

@@ -2,7 +2,7 @@
 
 import torch
 
-from ddpm.diffusion.denoiser import denoiser, guided
+from ddpm.diffusion.denoiser import clip, denoiser, guided
 from ddpm.diffusion.objective import denoising_loss
 from ddpm.diffusion.process import TARGETS, make_target, q_sample
 from ddpm.diffusion.schedule import SCHEDULES, at
@@ -13,10 +13,10 @@ T_BATCH = torch.tensor([1, 250, 999])
 
 def test_clipped_beliefs_stay_in_range_and_agree_with_x_t():
     x_t = torch.randn(3, 1, 4, 4, generator=torch.Generator().manual_seed(0))
-    belief = denoiser(SCHEDULE, "eps", lambda x, t: torch.zeros_like(x) + 3.0, clip_x0=True)(x_t, T_BATCH)
+    belief = denoiser(SCHEDULE, "eps", lambda x, t: torch.zeros_like(x) + 3.0, clip)(x_t, T_BATCH)
     assert belief.x0_hat.abs().max() <= 1
-    again = at(SCHEDULE.signal_scale, T_BATCH) * belief.x0_hat + at(SCHEDULE.noise_scale, T_BATCH) * belief.eps_hat
-    torch.testing.assert_close(again, x_t)
+    a, b = at(SCHEDULE, T_BATCH, x_t)
+    torch.testing.assert_close(a * belief.x0_hat + b * belief.eps_hat, x_t)
 
 
 def test_the_right_output_has_no_loss_and_gives_the_truth_back():
@@ -26,7 +26,7 @@ def test_the_right_output_has_no_loss_and_gives_the_truth_back():
         answer = make_target(SCHEDULE, target, x0, eps, T_BATCH)
         assert denoising_loss(SCHEDULE, target, lambda x, t, a=answer: a, x0, T_BATCH, eps).max() == 0
         x_t = q_sample(SCHEDULE, x0, T_BATCH, eps)
-        belief = denoiser(SCHEDULE, target, lambda x, t, a=answer: a, clip_x0=False)(x_t, T_BATCH)
+        belief = denoiser(SCHEDULE, target, lambda x, t, a=answer: a, None)(x_t, T_BATCH)
         torch.testing.assert_close(belief.x0_hat, x0, rtol=1e-4, atol=1e-4)
 
 

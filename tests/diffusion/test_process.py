@@ -43,13 +43,13 @@ def test_posterior_is_bayes_rule(t, data):
     alpha, x0, x_t = ab_t / ab_s, 0.3, -0.8
     precision = 1 / (1 - ab_s) + alpha / (1 - alpha)
     mean = (ab_s**0.5 * x0 / (1 - ab_s) + alpha**0.5 * x_t / (1 - alpha)) / precision
-    found = posterior(ab_t, ab_s)
+    found = posterior(*SCHEDULE.path([t, s]))
     assert found.var == pytest.approx(1 / precision)
     assert found.x0_weight * x0 + found.x_t_weight * x_t == pytest.approx(mean)
 
 
 def test_posterior_at_s_0_is_x0():
-    found = posterior(float(SCHEDULE.alpha_bar[1]), 1.0)
+    found = posterior(*SCHEDULE.path([1, 0]))
     assert found.x0_weight == pytest.approx(1)
     assert found.x_t_weight == 0
     assert found.var == 0

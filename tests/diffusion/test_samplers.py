@@ -7,7 +7,7 @@ import torch
 
 from ddpm.diffusion.process import Prediction
 from ddpm.diffusion.samplers import SAMPLERS
-from ddpm.diffusion.samplers.steps import uniform_steps
+from ddpm.diffusion.samplers.steps import SPACINGS, Settings
 from ddpm.diffusion.schedule import SCHEDULES, at
 
 SCHEDULE = SCHEDULES["linear"](1000, 1e-4, 0.02)
@@ -16,7 +16,7 @@ MEAN, STD = 0.4, 0.3
 
 def exact(x_t, t):
     """E[x0 | x_t] of Gaussian data, and the eps that agrees with it."""
-    a, b = at(SCHEDULE.signal_scale, t), at(SCHEDULE.noise_scale, t)
+    a, b = at(SCHEDULE, t, x_t)
     x0_hat = MEAN + a * STD**2 / (a**2 * STD**2 + b**2) * (x_t - a * MEAN)
     return Prediction(x0_hat, (x_t - a * x0_hat) / b)
 
@@ -25,9 +25,10 @@ def run(sampler, num_steps, count=40_000, **options):
     generator = torch.Generator().manual_seed(0)
     shape = (count, 1, 1, 1)
     x_T = torch.randn(shape, generator=generator, dtype=torch.float64)
-    options = {"variance": "fixed_small", "eta": 0.0, **options}
-    noise = lambda t: torch.randn(shape, generator=generator, dtype=torch.float64)  # noqa: E731
-    *_, last = SAMPLERS[sampler](exact, SCHEDULE, x_T, uniform_steps(1000, num_steps), noise, **options)
+    noise = lambda k: torch.randn(shape, generator=generator, dtype=torch.float64)  # noqa: E731
+    *_, last = SAMPLERS[sampler](
+        exact, SCHEDULE, x_T, SPACINGS["trailing"](SCHEDULE, num_steps), noise, Settings(**options)
+    )
     assert last.s == 0
     return x_T, last.x_s
 
@@ -65,19 +66,16 @@ def test_ddim_with_eta_1_is_ancestral_sampling_with_fixed_small():
 
 
 def test_every_step_yields_its_state():
-    steps = uniform_steps(1000, 7)
-    states = list(SAMPLERS["ddim"](exact, SCHEDULE, torch.ones(1, 1, 1, 1), steps, None, variance="", eta=0.0))
+    steps = SPACINGS["trailing"](SCHEDULE, 7)
+    states = list(SAMPLERS["ddim"](exact, SCHEDULE, torch.ones(1, 1, 1, 1), steps, None, Settings()))
     assert [state.s for state in states] == steps[1:]
 
 
-@pytest.mark.parametrize(("T", "num_steps"), [(1000, 1000), (1000, 50), (1000, 7), (10, 1)])
-def test_uniform_steps_fall_from_T_to_0(T, num_steps):
-    steps = uniform_steps(T, num_steps)
-    assert (steps[0], steps[-1], len(steps)) == (T, 0, num_steps + 1)
+@pytest.mark.parametrize("spacing", sorted(SPACINGS))
+@pytest.mark.parametrize(("T", "num_steps"), [(1000, 1000), (1000, 50), (1000, 7), (10, 1), (10, 10)])
+def test_steps_fall_from_T_at_most_to_0(spacing, T, num_steps):
+    steps = SPACINGS[spacing](SCHEDULES["linear"](T, 1e-4, 0.02), num_steps)
+    assert len(steps) == num_steps + 1
+    assert steps[0] <= T
+    assert steps[-1] == 0
     assert all(t > s for t, s in pairwise(steps))
-
-
-@pytest.mark.parametrize("num_steps", [0, 11])
-def test_more_steps_than_there_are_is_refused(num_steps):
-    with pytest.raises(ValueError, match=r"sample.steps must be in 1..10"):
-        uniform_steps(10, num_steps)

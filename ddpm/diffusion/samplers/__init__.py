@@ -2,6 +2,7 @@
 
 from ddpm.diffusion.samplers.ddim import ddim
 from ddpm.diffusion.samplers.ddpm import ddpm
+from ddpm.diffusion.samplers.steps import Sampler
 
-SAMPLERS = {"ddpm": ddpm, "ddim": ddim}
+SAMPLERS: dict[str, Sampler] = {"ddpm": ddpm, "ddim": ddim}
 """sample.sampler -> its loop."""

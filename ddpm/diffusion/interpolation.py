@@ -1,0 +1,47 @@
+"""Between the steps of a table: monotone interpolation of log SNR."""
+
+import torch
+from torch import Tensor
+
+
+def interpolated(log_snr: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    """(signal_scale, noise_scale) of a variance preserving table at any times in [0, T], float64.
+
+    Log SNR between whole steps from 1 on is the monotone cubic of Fritsch & Butland (1984), which has one continuous
+    derivative and never turns. Below step 1, where log SNR goes to infinity, the noise's variance grows linearly. If
+    step T holds no signal at all, signal_scale falls linearly to it.
+
+    Args:
+        log_snr: (T+1,), infinite at 0, strictly falling; -inf at T is allowed.
+        t: of any shape.
+    """
+    finite = log_snr[1:-1] if torch.isinf(log_snr[-1]) else log_snr[1:]
+    y = monotone_cubic(finite, (t - 1).clamp(0, len(finite) - 1))
+    signal_var, noise_var = torch.sigmoid(y), torch.sigmoid(-y)
+    first = torch.sigmoid(-finite[0])
+    noise_var = torch.where(t < 1, t * first, noise_var)
+    signal_var = torch.where(t < 1, 1 - t * first, signal_var)
+    beyond = t - len(finite)  # in (0, 1] only between the last signal and none
+    signal_var = torch.where(beyond > 0, torch.sigmoid(finite[-1]) * (1 - beyond).square(), signal_var)
+    noise_var = torch.where(beyond > 0, 1 - signal_var, noise_var)
+    return signal_var.sqrt(), noise_var.sqrt()
+
+
+def monotone_cubic(y: Tensor, x: Tensor) -> Tensor:
+    """The cubic Hermite spline through (k, y_k) with harmonic-mean slopes; scipy calls it PCHIP.
+
+    Args:
+        y: (n,), strictly falling.
+        x: of any shape, in [0, n - 1].
+    """
+    if len(y) == 1:
+        return y[0].expand(x.shape)
+    step = y.diff()  # all negative
+    ends = torch.stack([1.5 * step[0] - 0.5 * step[min(1, len(step) - 1)], 1.5 * step[-1] - 0.5 * step[-2:][0]])
+    ends = ends.clamp(max=0)
+    inner = 2 * step[:-1] * step[1:] / (step[:-1] + step[1:])
+    slope = torch.cat([ends[:1], inner, ends[1:]])
+    k = x.detach().floor().long().clamp(max=len(y) - 2)
+    u = x - k
+    weights = (1 + 2 * u) * (1 - u) ** 2, u * (1 - u) ** 2, u**2 * (3 - 2 * u), u**2 * (u - 1)
+    return weights[0] * y[k] + weights[1] * slope[k] + weights[2] * y[k + 1] + weights[3] * slope[k + 1]
