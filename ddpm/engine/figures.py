@@ -1,7 +1,7 @@
 """The pictures of a run: samples, curves, and the two processes step by step."""
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from PIL import Image
 
 from ddpm import randomness
 from ddpm.diffusion.process import q_sample
+from ddpm.diffusion.samplers.steps import SPACINGS
+from ddpm.diffusion.schedule import Schedule
 from ddpm.engine.batches import to_images, to_pixels
 from ddpm.engine.build import build_schedule
 from ddpm.engine.checkpoint import Checkpoint
@@ -90,7 +92,8 @@ def forward(material: Material, path: Path, about: dict[str, str]) -> None:
     index = torch.arange(len(x0))
     eps = randomness.normal(material.figures.seed, "forward strip", 0, index, tuple(x0.shape[1:]))
     steps = sorted({round(share * tables.T) for share in FORWARD_SHARES})
-    frames = [to_pixels(q_sample(tables, x0, torch.full((len(x0),), t), eps)).numpy() for t in steps]
+    noised = [q_sample(tables, x0, torch.full((len(x0),), t), eps) for t in steps]
+    frames = [to_pixels(x_t / size).numpy() for x_t, size in zip(noised, _sizes(tables, steps), strict=True)]
     save_png(_strip(material, frames, steps, "x_t: data into noise"), path, about)
 
 
@@ -116,26 +119,31 @@ FIGURES: dict[str, Callable[[Material, Path, dict[str, str]], None]] = {
 """File name -> how it is drawn; add a figure here and to dvc.yaml."""
 
 
-def _reverse(material: Material) -> tuple[list[int], list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
+def _reverse(material: Material) -> tuple[list[float], list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
     """x_t and x0_hat of a few new samples at evenly spaced steps; x0_hat of the start is that of the first step."""
-    chosen, T = material.figures, material.checkpoint.schedule.T
+    chosen, data = material.figures, material.checkpoint.data
+    tables = build_schedule(material.checkpoint.schedule, torch.device("cpu"))
     start = trajectories(material.checkpoint, material.sample, chosen.seed, material.device)
     index = torch.arange(chosen.strip_images, device=material.device)
-    shape = (
-        material.checkpoint.data.channels,
-        material.checkpoint.data.image_size,
-        material.checkpoint.data.image_size,
-    )
+    shape = (data.channels, data.image_size, data.image_size)
     x_T = randomness.normal(chosen.seed, "x_T", 0, index, shape)
     with torch.inference_mode():
-        states = [(s, to_pixels(x_s).cpu().numpy(), to_pixels(x0).cpu().numpy()) for s, x_s, x0 in start(index)]
-    states.insert(0, (T, to_pixels(x_T).cpu().numpy(), states[0][2]))
-    picked = np.linspace(0, len(states) - 1, chosen.strip_columns).round().astype(int)
-    return ([states[i][0] for i in picked], [states[i][1] for i in picked], [states[i][2] for i in picked])
+        states = [(s, x_s.cpu(), to_pixels(x0).cpu().numpy()) for s, x_s, x0 in start(index)]
+    first = SPACINGS[material.sample.spacing](tables, material.sample.steps)[0]
+    steps = [first, *(s for s, _, _ in states)]
+    noisy = [x_T.cpu(), *(x_s / size for (_, x_s, _), size in zip(states, _sizes(tables, steps)[1:], strict=True))]
+    beliefs = [states[0][2], *(x0 for _, _, x0 in states)]
+    picked = np.linspace(0, len(steps) - 1, chosen.strip_columns).round().astype(int)
+    return [steps[i] for i in picked], [to_pixels(noisy[i]).numpy() for i in picked], [beliefs[i] for i in picked]
 
 
-def _strip(material: Material, frames: list[NDArray[np.uint8]], steps: list[int], caption: str) -> Image.Image:
-    return strip(np.stack(frames), steps, material.figures.zoom, caption)
+def _sizes(tables: Schedule, steps: Sequence[float]) -> list[float]:
+    """What x_t is divided by to be shown: 1 where variance is preserved, else its own standard deviation."""
+    return [(signal**2 + noise**2) ** 0.5 for signal, noise in tables.path(steps)]
+
+
+def _strip(material: Material, frames: list[NDArray[np.uint8]], steps: Sequence[float], caption: str) -> Image.Image:
+    return strip(np.stack(frames), [round(t) for t in steps], material.figures.zoom, caption)
 
 
 def _headline(metrics: Mapping[str, Any]) -> str:

@@ -107,7 +107,8 @@ def _line(place: str, error: Any) -> str:
         return f"{place}: {path} is not a parameter{_suggestion(section, name)}"
     if path == "schedule.beta_T" and kind in {"greater_than", "less_than"}:
         return f"{place}: schedule.beta_T must be in (beta_1, 1), got {value!r}"
-    rule = error["msg"].replace("Input should be", "must be").replace("Input should", "must")
+    rule = error["msg"].replace("Input should be", "must be").replace("should have", "must have")
+    rule = rule.replace("Input should", "must").removeprefix("List ").partition(" after validation")[0]
     return f"{place}: {path} {rule[0].lower() + rule[1:]}, got {value!r}"
 
 

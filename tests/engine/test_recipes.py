@@ -33,7 +33,7 @@ def test_networks_have_the_published_size(name):
 def test_recipes_build(path):
     params = load(path)
     with torch.device("meta"):
-        net = build_net(params.data, params.model)
+        net = build_net(params.data, params.model, params.objective)
     assert net(torch.empty(2, params.data.channels, params.data.image_size, params.data.image_size, device="meta"),
                torch.empty(2, device="meta"),
                torch.zeros(2, dtype=torch.long, device="meta") if params.model.num_classes else None).shape[1:] == (

@@ -8,6 +8,7 @@ from dvc.utils.serialize import parse_yaml
 
 from ddpm.diffusion.process import TARGETS
 from ddpm.diffusion.samplers import SAMPLERS
+from ddpm.diffusion.samplers.steps import SPACINGS
 from ddpm.diffusion.schedule import SCHEDULES
 from ddpm.experiment import params_file as P
 from ddpm.experiment.params import Params, section_type
@@ -21,6 +22,7 @@ def problems_of(*overrides: str) -> list[str]:
     return str(caught.value).splitlines()
 
 
+ZERO_SNR = ["schedule.zero_terminal_snr=true", "objective.target=v"]
 REFUSED = [
     (["schedule.beta_T=1.5"], "quick.yaml: schedule.beta_T must be in (beta_1, 1), got 1.5"),
     (["schedule.beta_T=0.00001"], "schedule.beta_T must be in (beta_1, 1), got 1e-05 with beta_1 0.0001"),
@@ -28,7 +30,29 @@ REFUSED = [
     (["train.steps=1.5"], "train.steps must be a valid integer, got 1.5"),
     (["train.flip=1"], "train.flip must be a valid boolean, got 1"),
     (["train.learning_rate=.nan"], "train.learning_rate must be a finite number, got nan"),
-    (["sample.sampler=ddimm"], "sample.sampler must be 'ddpm' or 'ddim', got 'ddimm'"),
+    (["sample.sampler=ddimm"], "'euler-maruyama' or 'predictor-corrector', got 'ddimm'"),
+    (["sample.churn_interval=[1]"], "sample.churn_interval must have at least 2 items, got [1]"),
+    (["sample.churn_interval=[2, 1]"], "sample.churn_interval must rise from a number of at least 0, got [2, 1]"),
+    (["sample.guidance_interval=[-1, 1]"], "sample.guidance_interval must rise from a number of at least 0"),
+    (["sample.dynamic_threshold=0.9"], "sample.dynamic_threshold must be 0 when sample.clip_x0 is true, got 0.9"),
+    (
+        ["sample.variance=learned"],
+        "sample.variance must be fixed_large or fixed_small when objective.variance is fixed",
+    ),
+    (["objective.variance=learned"], "objective.vlb_weight must be positive when objective.variance is learned"),
+    (["objective.vlb_weight=0.1"], "objective.vlb_weight must be 0 when objective.variance is fixed, got 0.1"),
+    (["schedule.rescale=true", "schedule.T=20"], "schedule.rescale must be false where beta_T * 1000 / T is not below"),
+    (["schedule.sigma_max=0.001"], "schedule.sigma_max must exceed sigma_min = 0.01, got 0.001"),
+    (["schedule.zero_terminal_snr=true"], "objective.target must be v or x0 when schedule.zero_terminal_snr is true"),
+    (
+        [*ZERO_SNR, "sample.sampler=heun"],
+        "sample.sampler must be one of ddpm, ddim, dpmpp-2m, dpmpp-2m-sde, unipc when",
+    ),
+    ([*ZERO_SNR, "sample.spacing=karras"], "sample.spacing must not be karras when schedule.zero_terminal_snr is true"),
+    ([*ZERO_SNR, "schedule.process=vp"], "schedule.zero_terminal_snr must be false for the process vp, got true"),
+    (["schedule.process=ve", "objective.weighting=vlb"], "objective.weighting must be another one for continuous time"),
+    (["schedule.process=ve", "objective.variance=learned"], "objective.variance must be another one for continuous"),
+    (["schedule.process=vp", "objective.time_sampling=importance"], "objective.time_sampling must be another one for"),
     (["model.attention=[3]"], "model.attention must list resolutions that the image reaches [16, 8, 4], got 3"),
     (["model.channels=48"], "model.channels * 1 must be divisible by the 32 norm groups, got 48"),
     (["model.heads=3"], "model.heads must divide every width of the net, got 3"),
@@ -131,6 +155,7 @@ def test_choices_agree_with_the_tables_of_the_code():
     assert choices("schedule", "kind") == set(SCHEDULES)
     assert choices("objective", "target") == set(TARGETS)
     assert choices("sample", "sampler") == set(SAMPLERS)
+    assert choices("sample", "spacing") == set(SPACINGS)
     assert choices("reference", "features") == set(EXTRACTORS)
     assert choices("data", "source") == set(SOURCES)
     assert choices("data", "crop") == set(CROPS)
