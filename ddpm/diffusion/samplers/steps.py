@@ -1,5 +1,6 @@
 """What all samplers share: their settings, the state they yield, the noise they ask for, and the steps they visit."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
@@ -7,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 import torch
 
 from ddpm.diffusion.denoiser import Denoiser
-from ddpm.diffusion.schedule import Schedule
+from ddpm.diffusion.schedule import Scales, Schedule
 from ddpm.types import Images, Steps
 
 Noise: TypeAlias = Callable[[int], Images]
@@ -78,8 +79,16 @@ def trailing(schedule: Schedule, num_steps: int) -> list[float]:
 
 
 def karras(schedule: Schedule, num_steps: int) -> list[float]:
-    """From T to 1, even in (noise_scale / signal_scale)^(1/7), then 0 (Karras et al. 2022, eq. 5); not whole steps."""
+    """From T to 1, even in (noise_scale / signal_scale)^(1/7), then 0 (Karras et al. 2022, eq. 5); not whole steps.
+
+    Raises:
+        ValueError: step T holds no signal.
+    """
     rho = 7.0
+    if schedule.path([schedule.T])[0].signal == 0:
+        raise ValueError(
+            "sample.spacing must not be karras where x_T holds no signal: its noise over signal is infinite"
+        )
     (first, last) = ((scales.noise / scales.signal) ** (1 / rho) for scales in schedule.path([schedule.T, 1]))
     if num_steps == 1:
         return [schedule.T, 0]
@@ -100,3 +109,10 @@ SPACINGS: dict[str, Callable[[Schedule, int], list[float]]] = {
 def full(x: Images, t: float) -> Steps:
     """One time for every image of a batch: whole steps as int64, others as float64."""
     return torch.full((len(x),), t, device=x.device, dtype=torch.int64 if isinstance(t, int) else torch.float64)
+
+
+def half_log_snr(scales: Sequence[Scales]) -> list[float]:
+    """lambda = log(signal_scale / noise_scale) (Lu et al. 2022); infinite where there is no noise or no signal."""
+    return [
+        -math.inf if signal == 0 else math.inf if noise == 0 else math.log(signal / noise) for signal, noise in scales
+    ]
