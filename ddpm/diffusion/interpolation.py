@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-def interpolated(log_snr: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+def interpolated(knots: Tensor, T: int, t: Tensor) -> tuple[Tensor, Tensor]:
     """(signal_scale, noise_scale) of a variance preserving table at any times in [0, T], float64.
 
     Log SNR between whole steps from 1 on is the monotone cubic of Fritsch & Butland (1984), which has one continuous
@@ -12,18 +12,20 @@ def interpolated(log_snr: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     step T holds no signal at all, signal_scale falls linearly to it.
 
     Args:
-        log_snr: (T+1,), infinite at 0, strictly falling; -inf at T is allowed.
+        knots: log SNR of the steps 1, 2, ..., finite and strictly falling; T of them, or T - 1 if step T holds no
+            signal.
+        T: number of steps.
         t: of any shape.
     """
-    finite = log_snr[1:-1] if torch.isinf(log_snr[-1]) else log_snr[1:]
-    y = monotone_cubic(finite, (t - 1).clamp(0, len(finite) - 1))
+    y = monotone_cubic(knots, (t - 1).clamp(0, len(knots) - 1))
     signal_var, noise_var = torch.sigmoid(y), torch.sigmoid(-y)
-    first = torch.sigmoid(-finite[0])
+    first = torch.sigmoid(-knots[0])
     noise_var = torch.where(t < 1, t * first, noise_var)
     signal_var = torch.where(t < 1, 1 - t * first, signal_var)
-    beyond = t - len(finite)  # in (0, 1] only between the last signal and none
-    signal_var = torch.where(beyond > 0, torch.sigmoid(finite[-1]) * (1 - beyond).square(), signal_var)
-    noise_var = torch.where(beyond > 0, 1 - signal_var, noise_var)
+    if len(knots) < T:
+        beyond = t - len(knots)  # in (0, 1] between the last signal and none
+        signal_var = torch.where(beyond > 0, torch.sigmoid(knots[-1]) * (1 - beyond).square(), signal_var)
+        noise_var = torch.where(beyond > 0, 1 - signal_var, noise_var)
     return signal_var.sqrt(), noise_var.sqrt()
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -61,6 +62,12 @@ class Schedule:
         """log(signal_scale^2 / noise_scale^2) at the steps; infinite at t = 0."""
         return 2 * (self.signal_scale.log() - self.noise_scale.log())
 
+    @cached_property
+    def knots(self) -> Tensor:
+        """log SNR of step 1 to the last one that holds any signal: what is interpolated; one look at the device."""
+        log_snr = self.log_snr[1:]
+        return log_snr[:-1] if torch.isinf(log_snr[-1]) else log_snr
+
     @property
     def prior_scale(self) -> float:
         """Standard deviation of x_T for data of variance 1: 1, or sigma_max where the variance explodes."""
@@ -76,11 +83,12 @@ class Schedule:
             return self.signal_scale[t], self.noise_scale[t]
         if self.closed_form is not None:
             return self.closed_form(t.double())
-        return interpolated(self.log_snr, t.double())
+        return interpolated(self.knots, self.T, t.double())
 
     def path(self, steps: Sequence[float]) -> list[Scales]:
         """The scales at a sampler's steps, as plain numbers; one transfer from the device."""
-        signal, noise = self.scales(torch.tensor(steps, device=self.signal_scale.device))
+        kind = torch.int64 if all(isinstance(t, int) for t in steps) else torch.float64
+        signal, noise = self.scales(torch.tensor(steps, dtype=kind, device=self.signal_scale.device))
         return [Scales(*pair) for pair in zip(signal.tolist(), noise.tolist(), strict=True)]
 
     def log_snr_at(self, t: Tensor) -> Tensor:
@@ -182,6 +190,12 @@ SCHEDULES: dict[str, Callable[[int, float, float], Schedule]] = {
 
 
 def zero_terminal_snr(schedule: Schedule) -> Schedule:
-    """Shift and stretch signal_scale so that x_T holds no signal at all (Lin et al. 2024, algorithm 1)."""
+    """Shift and stretch signal_scale so that x_T holds no signal at all (Lin et al. 2024, algorithm 1).
+
+    Raises:
+        ValueError: there is only one step, which would hold no signal.
+    """
+    if schedule.T == 1:
+        raise ValueError("schedule.zero_terminal_snr needs T of at least 2, got 1; the only step would hold no signal")
     signal = schedule.signal_scale[1:]
     return from_table(((signal - signal[-1]) * signal[0] / (signal[0] - signal[-1])).square())

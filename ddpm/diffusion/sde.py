@@ -1,6 +1,7 @@
 """Processes in continuous time (Song et al. 2021, Score-SDE): VP, sub-VP and VE, as schedules over t in [0, T]."""
 
 from dataclasses import replace
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -29,8 +30,10 @@ def vp(table: Schedule) -> Schedule:
 def sub_vp(process: Schedule) -> Schedule:
     """The sub-VP SDE of a variance preserving process: noise_scale becomes its square (Song et al. 2021, eq. 29)."""
 
+    on = cache(process.to)  # the tables of an interpolated process have to be where t is
+
     def curve(t: Tensor) -> tuple[Tensor, Tensor]:
-        signal, noise = process.scales(t)
+        signal, noise = on(t.device).scales(t)
         return signal, noise.square()
 
     return Schedule(process.signal_scale, process.noise_scale.square(), curve, continuous=True)
