@@ -17,7 +17,9 @@ def interpolated(knots: Tensor, T: int, t: Tensor) -> tuple[Tensor, Tensor]:
         T: number of steps.
         t: of any shape.
     """
-    y = monotone_cubic(knots, (t - 1).clamp(0, len(knots) - 1))
+    # `clamp` would do, but has no gradient at its ends in some releases of torch, and processes ask for theirs there.
+    inside = torch.where(t < 1, 0, torch.where(t > len(knots), len(knots) - 1, t - 1))
+    y = monotone_cubic(knots, inside)
     signal_var, noise_var = torch.sigmoid(y), torch.sigmoid(-y)
     first = torch.sigmoid(-knots[0])
     noise_var = torch.where(t < 1, t * first, noise_var)

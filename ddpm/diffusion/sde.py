@@ -46,8 +46,9 @@ def ve(T: int, sigma_min: float, sigma_max: float) -> Schedule:
     """
 
     def curve(t: Tensor) -> tuple[Tensor, Tensor]:
-        sigma = sigma_min * (sigma_max / sigma_min) ** ((t.clamp(min=1) - 1) / max(T - 1, 1))
-        return torch.ones_like(t), torch.where(t < 1, t.clamp(max=1).sqrt() * sigma_min, sigma)
+        early = t < 1  # each branch stays away from the other's times: `where` does not stop infinite gradients
+        sigma = sigma_min * (sigma_max / sigma_min) ** (torch.where(early, 0, t - 1) / max(T - 1, 1))
+        return torch.ones_like(t), torch.where(early, torch.where(early, t, 1).sqrt() * sigma_min, sigma)
 
     return Schedule(*curve(_steps(T)), curve, continuous=True)
 

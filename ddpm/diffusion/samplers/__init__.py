@@ -4,6 +4,7 @@ from ddpm.diffusion.samplers.ddim import ddim
 from ddpm.diffusion.samplers.ddpm import ddpm
 from ddpm.diffusion.samplers.dpm_solver import dpmpp_2m, dpmpp_2m_sde
 from ddpm.diffusion.samplers.edm import euler, heun
+from ddpm.diffusion.samplers.ode import ode
 from ddpm.diffusion.samplers.sde import euler_maruyama, predictor_corrector
 from ddpm.diffusion.samplers.steps import Sampler
 from ddpm.diffusion.samplers.unipc import unipc
@@ -16,6 +17,7 @@ SAMPLERS: dict[str, Sampler] = {
     "euler": euler,
     "euler-maruyama": euler_maruyama,
     "heun": heun,
+    "ode": ode,
     "predictor-corrector": predictor_corrector,
     "unipc": unipc,
 }
