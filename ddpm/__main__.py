@@ -4,6 +4,7 @@ import os
 import sys
 import warnings
 from importlib import import_module
+from keyword import iskeyword
 
 import click
 
@@ -15,6 +16,8 @@ COMMANDS = {
     "sample": "Weights -> images.",
     "evaluate": "Samples and reference -> metrics.json.",
     "figures": "Everything -> pictures.",
+    "import": "A checkpoint of another system -> weights.",
+    "export": "Weights -> a folder of diffusers.",
 }
 """Command -> its line in the overview; the command itself lives in ddpm/cli/<name>.py. In the order of the pipeline."""
 
@@ -27,10 +30,11 @@ class Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import ddpm/cli/<name>.py."""
+        """Import ddpm/cli/<name>.py; `import` is a keyword of Python, so its module and function are `import_`."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"ddpm.cli.{cmd_name}"), cmd_name)
+        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command: click.Command = getattr(import_module(f"ddpm.cli.{name}"), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
