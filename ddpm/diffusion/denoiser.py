@@ -20,7 +20,13 @@ Threshold: TypeAlias = Callable[[Images], Images]
 
 
 def denoiser(
-    schedule: Schedule, target: str, predict: Predict, threshold: Threshold | None, learned_variance: bool = False
+    schedule: Schedule,
+    target: str,
+    predict: Predict,
+    threshold: Threshold | None,
+    learned_variance: bool = False,
+    self_condition: bool = False,
+    remember: bool = True,
 ) -> Denoiser:
     """Wrap a net's output as a belief about x0 and eps.
 
@@ -34,22 +40,44 @@ def denoiser(
         threshold: `clip`, a `dynamic_threshold`, or None.
         learned_variance: the net's output has twice the channels, the second half says where between its bounds log
             variance lies, -1 to 1 (Nichol & Dhariwal 2021, eq. 15).
+        self_condition: the net's input has twice the channels, x_t beside the x0_hat of the call before (Chen et al.
+            2023, algorithm 2). The denoiser then belongs to one trajectory of one batch.
+        remember: False shows zeros at every call: what solves an ODE, inverts or integrates a likelihood needs a
+            belief that is a function of x_t and t alone.
     """
+    memory: Images | None = None
 
     def denoise(x_t: Images, t: Steps) -> Prediction:
-        output = widen(predict(x_t / unit_scales(schedule, t, x_t)[2], t))
+        nonlocal memory
+        x_in = x_t / unit_scales(schedule, t, x_t)[2]
+        output = widen(predict(beside(x_in, memory) if self_condition else x_in, t))
         fraction = None
         if learned_variance:
-            output, fraction = output.chunk(2, dim=1)
-            fraction = (fraction + 1) / 2
+            output, fraction = split_variance(output)
         x0_hat, eps_hat, _ = read_prediction(schedule, target, x_t, output, t)
         if threshold is not None:
             a, b = at(schedule, t, x_t)
             x0_hat = threshold(x0_hat)
             eps_hat = (x_t - a * x0_hat) / b
+        if self_condition and remember:
+            memory = clip(x0_hat).detach()
         return Prediction(x0_hat, eps_hat, fraction)
 
     return denoise
+
+
+def beside(x_t: Images, x0_hat: Images | None) -> Images:
+    """The input of a self-conditioned net: x_t and an earlier x0_hat in twice the channels; zeros where there is none.
+
+    It stays contiguous or channels_last, as x_t is.
+    """
+    return torch.cat([x_t, torch.zeros_like(x_t) if x0_hat is None else x0_hat.to(x_t.dtype)], dim=1)
+
+
+def split_variance(output: Images) -> tuple[Images, Images]:
+    """What a net with learned variance says: its target, and the place of log variance, 0 to 1 between its bounds."""
+    said, place = output.chunk(2, dim=1)
+    return said, (place + 1) / 2
 
 
 def widen(output: Tensor) -> Tensor:

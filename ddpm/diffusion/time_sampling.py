@@ -10,8 +10,8 @@ from torch import Tensor
 from ddpm import randomness
 from ddpm.types import Indices, Steps
 
-Times: TypeAlias = Callable[[int, Indices], Steps]
-"""(step, global sample numbers) -> t, (batch,)."""
+Times: TypeAlias = Callable[[int, Indices], tuple[Steps, Tensor]]
+"""(step, global sample numbers) -> t and what the losses there are multiplied with, 1 / (T p_t); both (batch,)."""
 
 KEPT = 10
 """How many losses of each t are remembered (Nichol & Dhariwal 2021, sec. 3.3)."""
@@ -37,6 +37,10 @@ def antithetic(seed: int, step: int, index: Indices, T: int, continuous: bool = 
     """
     t = uniform(seed, 0, index - index % 2, T, continuous)
     return torch.where(index % 2 == 0, t, T + 1 - t)
+
+
+TIME_SAMPLINGS = {"uniform": uniform, "antithetic": antithetic}
+"""objective.time_sampling -> function of (seed, step, index, T, continuous); `importance` needs a `LossHistory`."""
 
 
 @dataclass
@@ -87,11 +91,3 @@ class LossHistory:
         cells = torch.cat([self.losses.flatten(), self.losses.new_zeros(1)])
         self.losses = cells.index_put((slot,), losses.detach().to(cells.dtype))[:-1].reshape(T, KEPT)
         self.counts = self.counts.index_put((row,), torch.ones_like(row), accumulate=True)
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """What `load_state_dict` needs to go on as if nothing had happened."""
-        return {"losses": self.losses, "counts": self.counts}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take over the history of an interrupted run."""
-        self.losses, self.counts = state["losses"], state["counts"]

@@ -8,16 +8,18 @@ import torch
 from torch import Tensor
 
 from ddpm import randomness
+from ddpm.diffusion.time_sampling import Times
 from ddpm.engine.device import memory_format
 from ddpm.types import Images, Indices, Labels, Pixels, Steps
 
 
 class Batch(NamedTuple):
-    """Everything random about one training step."""
+    """Everything random about one training step; `weight` is what the losses are multiplied with, 1 / (T p_t)."""
 
     x0: Images
     labels: Labels
     t: Steps
+    weight: Tensor
     eps: Images
     dropout_keys: Indices
 
@@ -32,10 +34,12 @@ class Batches:
         images: uint8 (N, height, width, channels); kept on the GPU when it takes less than a quarter of its memory.
         labels: int64 (N,).
         batch: images per step.
-        T: steps are drawn uniformly from 1..T.
+        times: where t and the weight come from.
         null_label: what a dropped label becomes.
         label_dropout: how often it is dropped.
         flip: mirror half of the images.
+        offset_noise: how much of one more normal number per image and channel is added to the noise, so that a net
+            learns to move the mean of an image (Guttenberg 2023); noise then has variance 1 + offset_noise^2.
     """
 
     def __init__(
@@ -45,14 +49,15 @@ class Batches:
         *,
         seed: int,
         batch: int,
-        T: int,
+        times: Times,
         null_label: int,
         label_dropout: float,
         flip: bool,
+        offset_noise: float,
         device: torch.device,
     ) -> None:
         self.images, self.labels = images, torch.from_numpy(np.array(labels)).to(device)
-        self.seed, self.batch, self.T = seed, batch, T
+        self.seed, self.batch, self.times, self.offset_noise = seed, batch, times, offset_noise
         self.null_label, self.label_dropout, self.flip, self.device = null_label, label_dropout, flip, device
         self.resident: Tensor | None = None
         if device.type == "cuda" and images.nbytes < torch.cuda.get_device_properties(device).total_memory / 4:
@@ -62,7 +67,7 @@ class Batches:
         )
 
     def __call__(self, step: int) -> Batch:
-        """The batch of step 1, 2, ...; the same whoever asks, and whenever."""
+        """The batch of step 1, 2, ...; the same whoever asks, and whenever (`times` may answer by what was learned)."""
         first = (step - 1) * self.batch
         items = self._items(first)
         index = torch.arange(first, first + self.batch, device=self.device)
@@ -74,13 +79,22 @@ class Batches:
         if self.label_dropout:
             dropped = randomness.uniform(self.seed, "label dropout", step, index, 1)[:, 0] < self.label_dropout
             labels = torch.where(dropped, self.null_label, labels)
+        t, weight = self.times(step, index)
         return Batch(
             x0,
             labels,
-            t=randomness.integers(self.seed, "time", step, index, 1, self.T),
-            eps=randomness.normal(self.seed, "noise", step, index, tuple(x0.shape[1:])),
+            t,
+            weight,
+            eps=self._noise(step, index, tuple(x0.shape[1:])),
             dropout_keys=randomness.words(self.seed, "dropout", step, index, 1)[:, 0],
         )
+
+    def _noise(self, step: int, index: Indices, shape: tuple[int, ...]) -> Images:
+        eps = randomness.normal(self.seed, "noise", step, index, shape)
+        if self.offset_noise:
+            offset = randomness.normal(self.seed, "offset noise", step, index, shape[:1])
+            eps = eps + self.offset_noise * offset[..., None, None]
+        return eps
 
     def _items(self, first: int) -> Tensor:
         """Positions in the data set of samples first .. first + batch - 1 of the run."""

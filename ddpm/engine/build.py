@@ -6,9 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from ddpm.diffusion.denoiser import Denoiser, PredictLabeled, Threshold, clip, denoiser, dynamic_threshold, guided
+from ddpm.diffusion.objective import Objective
 from ddpm.diffusion.samplers.steps import Settings
 from ddpm.diffusion.schedule import SCHEDULES, Schedule, zero_terminal_snr
 from ddpm.diffusion.sde import sub_vp, ve, vp, vp_linear
+from ddpm.diffusion.time_sampling import TIME_SAMPLINGS, LossHistory, Times
+from ddpm.diffusion.weighting import Weighting
 from ddpm.engine.device import autocast
 from ddpm.experiment.params import DataParams, ModelParams, ObjectiveParams, SampleParams, ScheduleParams, TrainParams
 from ddpm.nets.unet import UNet
@@ -51,6 +54,30 @@ def build_net(data: DataParams, model: ModelParams, objective: ObjectiveParams) 
         dropout=model.dropout,
         num_classes=model.num_classes,
     )
+
+
+def build_objective(objective: ObjectiveParams) -> Objective:
+    """What the net is trained for."""
+    weighting = Weighting(objective.weighting, objective.min_snr_gamma, objective.p2_gamma, objective.p2_k)
+    return Objective(
+        target=objective.target,
+        weighting=None if objective.weighting == "vlb" else weighting,
+        learned_variance=objective.variance == "learned",
+        vlb_weight=objective.vlb_weight,
+        self_condition=objective.self_condition,
+    )
+
+
+def build_times(objective: ObjectiveParams, schedule: Schedule, seed: int, history: LossHistory | None) -> Times:
+    """How training draws t; a history, if given, decides."""
+
+    def times(step: int, index: Indices) -> tuple[Steps, Tensor]:
+        if history is not None:
+            return history.draw(seed, step, index)
+        t = TIME_SAMPLINGS[objective.time_sampling](seed, step, index, schedule.T, schedule.continuous)
+        return t, torch.ones(len(t), device=t.device)
+
+    return times
 
 
 def build_optimizer(train: TrainParams, net: nn.Module) -> torch.optim.Optimizer:
@@ -103,8 +130,13 @@ def build_denoiser(
     model: ModelParams,
     sample: SampleParams,
     labels: Labels | None,
+    remember: bool = True,
 ) -> Denoiser:
-    """The denoiser that samplers see: net, target, guidance and threshold in one."""
+    """The denoiser that samplers see: net, target, guidance and threshold in one.
+
+    A self-conditioned net remembers its x0_hat from call to call, unless told not to or the sampler is `ode`, whose
+    adaptive steps need a function of x_t and t alone: build one denoiser per trajectory.
+    """
     predict = build_predict(net, schedule.signal_scale.device, sample.precision)
     if labels is None:
         unlabeled = lambda x_t, t: predict(x_t, t, None, None)  # noqa: E731
@@ -113,4 +145,12 @@ def build_denoiser(
         low, high = (share * schedule.T for share in sample.guidance_interval)
         interval = (low, high if sample.guidance_interval[1] < 1 else float("inf"))
         unlabeled = guided(labeled, labels, model.num_classes, sample.guidance_scale, interval)
-    return denoiser(schedule, objective.target, unlabeled, build_threshold(sample), objective.variance == "learned")
+    return denoiser(
+        schedule,
+        objective.target,
+        unlabeled,
+        build_threshold(sample),
+        learned_variance=objective.variance == "learned",
+        self_condition=objective.self_condition,
+        remember=remember and sample.sampler != "ode",
+    )

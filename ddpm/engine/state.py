@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
+from ddpm.diffusion.time_sampling import LossHistory
 from ddpm.digest import file_sha256
 from ddpm.experiment.workspace import atomic_path
 
@@ -23,12 +24,14 @@ class Progress:
         step: optimizer steps done.
         rows: the curve, one row per logged step.
         loss_sum, grad_norm_sum: sums since the last logged step, on the device (reading them would wait for the GPU).
+        history: recent losses of every t; None where the sampling of t needs none.
     """
 
     step: int
     loss_sum: Tensor
     grad_norm_sum: Tensor
     rows: list[dict[str, float]] = field(default_factory=list)
+    history: LossHistory | None = None
 
 
 def save_state(
@@ -40,6 +43,7 @@ def save_state(
         "rows": progress.rows,
         "loss_sum": progress.loss_sum,
         "grad_norm_sum": progress.grad_norm_sum,
+        "history": progress.history and (progress.history.losses, progress.history.counts),
         "net": net.state_dict(),
         "ema": ema.state_dict(),
         "optimizer": optimizer.state_dict(),
@@ -66,7 +70,8 @@ def load_state(
         ema.load_state_dict(content["ema"])
         optimizer.load_state_dict(content["optimizer"])
         scaler.load_state_dict(content["scaler"])
-        return Progress(content["step"], content["loss_sum"], content["grad_norm_sum"], content["rows"])
+        history = content["history"] and LossHistory(*content["history"])
+        return Progress(content["step"], content["loss_sum"], content["grad_norm_sum"], content["rows"], history)
     return Progress(0, torch.zeros((), device=device), torch.zeros((), device=device))
 
 

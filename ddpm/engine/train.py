@@ -14,10 +14,20 @@ from torch import Tensor, nn
 
 from ddpm import randomness
 from ddpm.data.store import Split
-from ddpm.diffusion.objective import denoising_loss
+from ddpm.diffusion.objective import Objective, denoising_loss, plain
 from ddpm.diffusion.schedule import Schedule
+from ddpm.diffusion.time_sampling import LossHistory, Times, uniform
 from ddpm.engine.batches import Batch, Batches, to_images
-from ddpm.engine.build import Predict, build_net, build_optimizer, build_predict, build_schedule, learning_rate
+from ddpm.engine.build import (
+    Predict,
+    build_net,
+    build_objective,
+    build_optimizer,
+    build_predict,
+    build_schedule,
+    build_times,
+    learning_rate,
+)
 from ddpm.engine.checkpoint import Checkpoint
 from ddpm.engine.device import memory_format, require_precision, set_determinism
 from ddpm.engine.state import Progress, load_state, save_state
@@ -77,16 +87,24 @@ def train(
     scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
     progress = load_state(work, net, ema, optimizer, scaler, device)
     resumed_from = progress.step
-    batches = _batches(params, train_split, device)
+    if params.objective.time_sampling == "importance" and progress.history is None:
+        progress.history = LossHistory.empty(schedule.T, device)
+    times = build_times(params.objective, schedule, config.seed, progress.history)
+    batches = _batches(params, train_split, times, device)
+    objective, labeled = build_objective(params.objective), params.model.num_classes > 0
     predict = build_predict(torch.compile(net) if config.compile else net, device, config.precision)
     held_out = _held_out(params, valid_split, schedule, build_predict(ema, device, config.precision), device)
 
     while progress.step < config.steps:
         step = progress.step + 1
         rate = learning_rate(config, step)
-        loss = batch_loss(schedule, params.objective.target, predict, batches(step), params.model.num_classes > 0)
+        batch = batches(step)
+        losses = image_losses(schedule, objective, predict, batch, labeled, look_twice(config.seed, step))
+        loss = (losses * batch.weight).mean()
         grad_norm = optimize(net, optimizer, scaler, loss, rate, config.clip_norm)
         update_ema(ema, net, config.ema_decay, step)
+        if progress.history is not None:
+            progress.history.update(batch.t, losses.detach())
         progress.step = step
         progress.loss_sum += loss.detach()
         progress.grad_norm_sum += grad_norm
@@ -126,14 +144,21 @@ def require_data(params: Params, folder: Path, train_split: Split, valid_split: 
         )
 
 
-def batch_loss(schedule: Schedule, target: str, predict: Predict, batch: Batch, labeled: bool) -> Tensor:
-    """The mean loss of one batch, a scalar on the device."""
+def image_losses(
+    schedule: Schedule, objective: Objective, predict: Predict, batch: Batch, labeled: bool, twice: bool
+) -> Tensor:
+    """The loss of every image of a batch, (batch,) on the device; `twice`: self-conditioned on its own x0_hat."""
     labels = batch.labels if labeled else None
 
     def predict_batch(x_t: Tensor, t: Tensor) -> Tensor:
         return predict(x_t, t, labels, batch.dropout_keys)
 
-    return denoising_loss(schedule, target, predict_batch, batch.x0, batch.t, batch.eps).mean()
+    return denoising_loss(schedule, objective, predict_batch, batch.x0, batch.t, batch.eps, twice)
+
+
+def look_twice(seed: int, step: int) -> bool:
+    """Whether a self-conditioned net sees its own x0_hat at this step: a fair coin, tossed without the device."""
+    return bool(randomness.uniform(seed, "self-condition", step, torch.zeros(1, dtype=torch.int64), 1) < 0.5)
 
 
 def optimize(
@@ -161,16 +186,17 @@ def update_ema(ema: nn.Module, net: nn.Module, decay: float, step: int) -> None:
     torch._foreach_lerp_(list(ema.parameters()), list(net.parameters()), 1 - d)
 
 
-def _batches(params: Params, split: Split, device: torch.device) -> Batches:
+def _batches(params: Params, split: Split, times: Times, device: torch.device) -> Batches:
     return Batches(
         split.images,
         split.labels,
         seed=params.train.seed,
         batch=params.train.batch,
-        T=params.schedule.T,
+        times=times,
         null_label=params.model.num_classes,
         label_dropout=params.objective.label_dropout,
         flip=params.train.flip,
+        offset_noise=params.objective.offset_noise,
         device=device,
     )
 
@@ -178,7 +204,12 @@ def _batches(params: Params, split: Split, device: torch.device) -> Batches:
 def _held_out(
     params: Params, split: Split, schedule: Schedule, predict: Predict, device: torch.device
 ) -> Callable[[], float]:
-    """The loss on held-out images as a function of the weights alone: the same t and noise at every call."""
+    """The loss on held-out images as a function of the weights alone: the same t and noise at every call.
+
+    Whatever training minimizes, this is the constant-weight error of the net's target (of its mean only, where the
+    variance is learned), t uniform, without offset noise, self-conditioned on zeros: comparable between weightings.
+    """
+    objective = plain(build_objective(params.objective))
     labeled, seed, size = params.model.num_classes > 0, params.train.seed, params.train.batch
     num_images = min(params.train.valid_images, len(split.images))
 
@@ -187,10 +218,10 @@ def _held_out(
             index = torch.arange(first, min(first + size, num_images), device=device)
             x0 = to_images(torch.from_numpy(split.images[first : first + len(index)].copy()), device)
             labels = torch.from_numpy(split.labels[first : first + len(index)].copy()).to(device)
-            t = randomness.integers(seed, "held-out time", 0, index, 1, params.schedule.T)
+            t = uniform(seed, 0, index, schedule.T, schedule.continuous, purpose="held-out time")
             eps = randomness.normal(seed, "held-out noise", 0, index, tuple(x0.shape[1:]))
             predict_labeled = lambda x_t, t, y=labels: predict(x_t, t, y if labeled else None, None)  # noqa: E731
-            yield denoising_loss(schedule, params.objective.target, predict_labeled, x0, t, eps).sum()
+            yield denoising_loss(schedule, objective, predict_labeled, x0, t, eps).sum()
 
     @torch.no_grad()
     def held_out() -> float:

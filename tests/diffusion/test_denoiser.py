@@ -3,7 +3,7 @@
 import torch
 
 from ddpm.diffusion.denoiser import clip, denoiser, guided
-from ddpm.diffusion.objective import denoising_loss
+from ddpm.diffusion.objective import Objective, denoising_loss
 from ddpm.diffusion.process import TARGETS, make_target, q_sample
 from ddpm.diffusion.schedule import SCHEDULES, at
 
@@ -24,7 +24,7 @@ def test_the_right_output_has_no_loss_and_gives_the_truth_back():
     eps = torch.randn(3, 1, 4, 4, generator=torch.Generator().manual_seed(1))
     for target in TARGETS:
         answer = make_target(SCHEDULE, target, x0, eps, T_BATCH)
-        assert denoising_loss(SCHEDULE, target, lambda x, t, a=answer: a, x0, T_BATCH, eps).max() == 0
+        assert denoising_loss(SCHEDULE, Objective(target), lambda x, t, a=answer: a, x0, T_BATCH, eps).max() == 0
         x_t = q_sample(SCHEDULE, x0, T_BATCH, eps)
         belief = denoiser(SCHEDULE, target, lambda x, t, a=answer: a, None)(x_t, T_BATCH)
         torch.testing.assert_close(belief.x0_hat, x0, rtol=1e-4, atol=1e-4)
@@ -32,7 +32,7 @@ def test_the_right_output_has_no_loss_and_gives_the_truth_back():
 
 def test_the_loss_of_predicting_nothing_is_the_mean_square_of_the_noise():
     x0, eps = torch.zeros(3, 1, 4, 4), torch.full((3, 1, 4, 4), 2.0)
-    loss = denoising_loss(SCHEDULE, "eps", lambda x, t: torch.zeros_like(x), x0, T_BATCH, eps)
+    loss = denoising_loss(SCHEDULE, Objective("eps"), lambda x, t: torch.zeros_like(x), x0, T_BATCH, eps)
     assert torch.equal(loss, torch.full((3,), 4.0))
 
 

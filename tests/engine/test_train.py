@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from ddpm.diffusion.time_sampling import uniform
 from ddpm.engine import state, train
 from ddpm.engine.batches import Batches, to_images, to_pixels
 from ddpm.engine.checkpoint import load_checkpoint, save_checkpoint
@@ -130,8 +131,11 @@ def test_golden_losses(tiny, splits, tmp_path):
 
 
 def batches(splits, **changes):
-    settings = {"seed": 0, "batch": 8, "T": 20, "null_label": 10, "label_dropout": 0.5, "flip": True, "device": CPU}
-    return Batches(splits[0].images, splits[0].labels, **{**settings, **changes})
+    def times(step, index):
+        return uniform(0, step, index, 20), torch.ones(len(index))
+
+    settings = {"seed": 0, "batch": 8, "times": times, "null_label": 10, "label_dropout": 0.5, "flip": True}
+    return Batches(splits[0].images, splits[0].labels, **{**settings, "offset_noise": 0.0, "device": CPU, **changes})
 
 
 def test_every_epoch_shows_every_image_once(splits):
@@ -168,7 +172,7 @@ def test_pixels_round_trip_and_are_clipped():
 def test_ema_ramps_up_and_then_decays(tiny):
     from ddpm.engine.build import build_net
 
-    nets = [build_net(tiny().data, tiny().model) for _ in range(2)]
+    nets = [build_net(tiny().data, tiny().model, tiny().objective) for _ in range(2)]
     for seed, net in enumerate(nets):
         init_weights(net, seed)
     ema, net = nets
