@@ -16,6 +16,8 @@ COMMANDS = {
     "sample": "Weights -> images.",
     "evaluate": "Samples and reference -> metrics.json.",
     "figures": "Everything -> pictures.",
+    "likelihood": "Weights and held-out images -> bits/dim.",
+    "invert": "Images -> latents, and back.",
     "import": "A checkpoint of another system -> weights.",
     "export": "Weights -> a folder of diffusers.",
 }
