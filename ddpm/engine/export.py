@@ -55,6 +55,8 @@ def export_diffusers(checkpoint: Checkpoint, sample: SampleParams, out: Path) ->
     write_json(out / "unet" / "config.json", config)
     write_json(out / "scheduler" / "scheduler_config.json", scheduler)
     notes = []
+    if diffusers_scheduler.ends_in_noise(scheduler):
+        notes.append(f"{diffusers_scheduler.NOISY_END}; -S sample.spacing=uniform agrees")
     if checkpoint.objective.variance == "learned":
         notes.append("variance_type is learned_range, as the net has it, whatever sample.variance says")
     if checkpoint.model.num_classes:

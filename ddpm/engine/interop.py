@@ -8,17 +8,14 @@ from typing import Any
 import torch
 
 from ddpm.engine.checkpoint import Checkpoint
-from ddpm.engine.sections import assemble, betas, chain_of, expected_weights, recorded
+from ddpm.engine.sections import PUBLISHED, assemble, betas, chain_of, expected_weights, recorded
 from ddpm.experiment.params import Params
 from ddpm.interop import ddim_authors, diffusers_scheduler, diffusers_unet, kimrass
 from ddpm.interop.diffusers_names import modern, to_diffusers
-from ddpm.interop.diffusers_scheduler import Chain
 from ddpm.interop.files import Weights, as_weights, read_json, read_safetensors, read_torch, require_same
 from ddpm.interop.layout import Layout, swap_halves
 
 FORMATS = ("diffusers", "ddim", "kimrass")
-PUBLISHED = Chain("linear", 1000, 0.0001, 0.02, zero_terminal_snr=False, target="eps", learned_variance=False)
-"""The process of Ho et al. (2020), which the DDIM authors and KimRass kept."""
 RECORD = "ddpm"
 """Metadata of an exported file: the sections of the checkpoint it was made from."""
 LINEAR_1 = "time_embedding.linear_1.weight"

@@ -16,6 +16,8 @@ from ddpm.interop.diffusers_unet import config_from
 from ddpm.interop.files import Weights, require_same
 from ddpm.interop.layout import Layout
 
+PUBLISHED = Chain("linear", 1000, 0.0001, 0.02, zero_terminal_snr=False, target="eps", learned_variance=False)
+"""The process of Ho et al. (2020), which the DDIM authors and KimRass kept."""
 LEARNED_VLB_WEIGHT = 0.001
 """Of nets with learned variance (Nichol & Dhariwal 2021, sec. 3.1)."""
 SECTIONS: dict[str, type[Section]] = {

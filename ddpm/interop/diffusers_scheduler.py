@@ -39,6 +39,8 @@ VARIANCES = {
     "fixed_large": "fixed_large",
     "learned_range": "learned",
 }
+NOISY_END = "with timestep_spacing trailing and this variance diffusers adds noise in the last step; here is none"
+"""Their last step goes by its time, not by where it leads: only the one that begins at step 1 has no noise."""
 RELATIVE_ERROR = 1e-4
 """Their betas went through float32 and, for cosine, through a ratio of neighbors."""
 
@@ -119,11 +121,21 @@ def sampling_from(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]
     if spacing not in SPACINGS or (spacing == "leading" and settings["steps_offset"]):
         exact = f"timestep_spacing {spacing} with steps_offset {settings['steps_offset']}"
         notes.append(f"{exact} is reproduced with all {settings['num_train_timesteps']} steps only")
+    if ends_in_noise(settings) and sampler == "ddpm":
+        notes.append(NOISY_END)
     if dynamic:
         notes.append(f"thresholds here have no upper end, there it is {settings['sample_max_value']:g}")
     elif settings["clip_sample"] and settings["clip_sample_range"] != 1:
         notes.append(f"x0_hat is clipped to [-1, 1] here, there at {settings['clip_sample_range']:g}")
     return found, notes
+
+
+def ends_in_noise(config: Mapping[str, Any]) -> bool:
+    """Whether a `DDPMScheduler` of diffusers, asked for fewer steps than T, leaves noise in its images."""
+    return config["timestep_spacing"] == "trailing" and config["variance_type"] not in {
+        "fixed_small",
+        "fixed_small_log",
+    }
 
 
 def config_from(chain: Chain, sampling: Mapping[str, Any], betas: Betas) -> dict[str, Any]:
