@@ -14,6 +14,7 @@ from ddpm.diffusion.time_sampling import TIME_SAMPLINGS, LossHistory, Times
 from ddpm.diffusion.weighting import Weighting
 from ddpm.engine.device import autocast
 from ddpm.experiment.params import DataParams, ModelParams, ObjectiveParams, SampleParams, ScheduleParams, TrainParams
+from ddpm.nets.options import Options
 from ddpm.nets.unet import UNet
 from ddpm.types import Images, Indices, Labels, Steps
 
@@ -53,6 +54,18 @@ def build_net(data: DataParams, model: ModelParams, objective: ObjectiveParams) 
         heads=model.heads,
         dropout=model.dropout,
         num_classes=model.num_classes,
+        options=Options(
+            linear_attention=model.linear_attention,
+            head_channels=model.head_channels,
+            conditioning=model.conditioning,
+            resample=model.resample,
+            rescale_residuals=model.rescale_residuals,
+            time_features=model.time_features,
+            stem=model.stem,
+            padding=model.padding,
+            downsample_padding=model.downsample_padding,
+            norm_eps=model.norm_eps,
+        ),
     )
 
 

@@ -108,19 +108,11 @@ def _intervals(sample: SampleParams) -> list[str]:
 
 
 def _widths(model: ModelParams) -> list[str]:
-    if min(model.multipliers) < 1:
-        return [f"model.multipliers must be at least 1 each, got {model.multipliers}"]
     lines = []
-    if model.channels % 2:
-        lines.append(f"model.channels must be even (half sines, half cosines of time), got {model.channels}")
-    for multiplier in sorted(set(model.multipliers)):
-        width = model.channels * multiplier
-        if width % NORM_GROUPS:
-            lines.append(
-                f"model.channels * {multiplier} must be divisible by the {NORM_GROUPS} norm groups, got {width}"
-            )
-        if width % model.heads:
-            lines.append(f"model.heads must divide every width of the net, got {model.heads} for {width} channels")
+    if min(model.multipliers) < 1:
+        lines.append(f"model.multipliers must be at least 1 each, got {model.multipliers}")
+    if model.channels % NORM_GROUPS:
+        lines.append(f"model.channels must be divisible by the {NORM_GROUPS} norm groups, got {model.channels}")
     return lines
 
 
@@ -130,10 +122,28 @@ def _resolutions(data: DataParams, model: ModelParams) -> list[str]:
     if size % factor:
         lines.append(f"data.image_size must be divisible by {factor} for {levels} model.multipliers, got {size}")
     reached = [size // 2**level for level in range(levels)]
-    for resolution in model.attention:
-        if resolution not in reached:
-            lines.append(f"model.attention must list resolutions that the image reaches {reached}, got {resolution}")
+    for name in ("attention", "linear_attention"):
+        for resolution in getattr(model, name):
+            if resolution not in reached:
+                lines.append(f"model.{name} must list resolutions that the image reaches {reached}, got {resolution}")
+    for resolution in sorted(set(model.attention) & set(model.linear_attention)):
+        lines.append(f"model.linear_attention must not list a resolution of model.attention, got {resolution}")
     return lines
+
+
+def _heads(data: DataParams, model: ModelParams) -> list[str]:
+    key = "head_channels" if model.head_channels else "heads"
+    attended = {*model.attention, *model.linear_attention}
+    widths = [
+        model.channels * multiplier
+        for level, multiplier in enumerate(model.multipliers)
+        if data.image_size // 2**level in attended or level == len(model.multipliers) - 1  # the middle always attends
+    ]
+    return [
+        f"model.{key} must divide the width of every attention, got {getattr(model, key)} for {width} channels"
+        for width in sorted(set(widths))
+        if width % getattr(model, key)
+    ]
 
 
 def _digits(data: DataParams, model: ModelParams) -> list[str]:
@@ -230,6 +240,7 @@ RULES: tuple[Callable[..., list[str]], ...] = (
     _intervals,
     _widths,
     _resolutions,
+    _heads,
     _digits,
     _crop,
     _labels,

@@ -2,9 +2,12 @@
 
 import hashlib
 import math
+from itertools import chain
 
 import torch
 from torch import nn
+
+from ddpm.nets.embedding import FOURIER_SCALE
 
 ZERO_SCALE = 1e-10
 ZERO_LAYERS = ("conv_2", "projection", "conv_out")
@@ -16,19 +19,23 @@ def init_weights(net: nn.Module, seed: int) -> None:
 
     weight ~ U(-a, a), a = scale sqrt(6 / (fan_in + fan_out)); scale 1e-10 for `ZERO_LAYERS`, otherwise 1
 
+    The frequencies of Fourier features, trained or not, are drawn from N(0, 16^2) (Song et al. 2021, appendix D).
+
     Every tensor has a generator of its own, addressed by (seed, name), on the CPU and in float32: neither the device,
     nor another layer, nor the global generator changes it. Tensors on the meta device are passed over.
     """
     with torch.no_grad():
-        for name, parameter in net.named_parameters():
-            if parameter.is_meta:
+        for name, tensor in chain(net.named_parameters(), net.named_buffers()):
+            if tensor.is_meta:
                 continue
-            if name.endswith("bias"):
-                parameter.zero_()
-            elif parameter.ndim == 1:  # the gain of a norm
-                parameter.fill_(1)
+            if name.endswith("frequencies"):
+                tensor.copy_(FOURIER_SCALE * torch.randn(tensor.shape, device="cpu", generator=generator(seed, name)))
+            elif name.endswith("bias"):
+                tensor.zero_()
+            elif tensor.ndim == 1:  # the gain of a norm
+                tensor.fill_(1)
             else:
-                parameter.copy_(xavier_uniform(parameter.shape, seed, name))
+                tensor.copy_(xavier_uniform(tensor.shape, seed, name))
 
 
 def xavier_uniform(shape: torch.Size, seed: int, name: str) -> torch.Tensor:
@@ -36,6 +43,10 @@ def xavier_uniform(shape: torch.Size, seed: int, name: str) -> torch.Tensor:
     window = shape[2:].numel()
     scale = ZERO_SCALE if name.split(".")[-2] in ZERO_LAYERS else 1.0
     bound = scale * math.sqrt(6 / ((shape[0] + shape[1]) * window))
+    return torch.empty(shape, device="cpu").uniform_(-bound, bound, generator=generator(seed, name))
+
+
+def generator(seed: int, name: str) -> torch.Generator:
+    """The generator of the tensor called `name`, on the CPU."""
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:4], "big"))
-    return torch.empty(shape, device="cpu").uniform_(-bound, bound, generator=generator)
+    return torch.Generator().manual_seed(int.from_bytes(digest[:4], "big"))

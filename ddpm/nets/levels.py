@@ -1,7 +1,7 @@
 """The two halves of the U-Net of Ho et al. (2020), level by level, and how their widths and skips fit together."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -9,8 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ddpm.nets.blocks import Attention, Downsample, ResBlock, Upsample
+from ddpm.nets.attention import Attention, Weigh, dot_product_attention, linear_attention
+from ddpm.nets.blocks import Downsample, ResBlock, Upsample, double, halve
 from ddpm.nets.dropout import KeyedDropout
+from ddpm.nets.options import Options
 from ddpm.types import Images, Indices
 
 Embeddings: TypeAlias = Float[Tensor, "batch embedding_channels"]
@@ -32,7 +34,7 @@ class DownLevel(nn.Module):
             h = attention(block(h, embedding, dropout_keys))  # (b, c, h, w)
             outputs.append(h)
         if self.downsample is not None:
-            outputs.append(self.downsample(h))  # (b, c, h / 2, w / 2)
+            outputs.append(take_step(self.downsample, h, embedding, dropout_keys))  # (b, c, h / 2, w / 2)
         return outputs
 
 
@@ -50,7 +52,13 @@ class UpLevel(nn.Module):
         for block, attention in zip(self.blocks, self.attentions, strict=True):
             h = torch.cat([h, skips.pop()], dim=1)  # (b, c + c_skip, h, w)
             h = attention(block(h, embedding, dropout_keys))  # (b, c, h, w)
-        return h if self.upsample is None else self.upsample(h)  # (b, c, 2 h, 2 w)
+        return h if self.upsample is None else take_step(self.upsample, h, embedding, dropout_keys)  # (b, c, 2 h, 2 w)
+
+
+def take_step(step: nn.Module, h: Images, embedding: Embeddings, dropout_keys: Indices | None) -> Images:
+    """Change the resolution; a residual block is told the time as all others are, a convolution is told nothing."""
+    y: Tensor = step(h, embedding, dropout_keys) if isinstance(step, ResBlock) else step(h)
+    return y
 
 
 @dataclass(frozen=True)
@@ -61,15 +69,33 @@ class Parts:
     attention: Sequence[int]
     heads: int
     dropout: float
+    options: Options
     layers: "itertools.count[int]" = field(default_factory=itertools.count)
 
-    def block(self, in_channels: int, channels: int) -> ResBlock:
+    def block(self, in_channels: int, channels: int, resample: Callable[[Tensor], Tensor] | None = None) -> ResBlock:
         """A residual block."""
-        return ResBlock(in_channels, channels, self.embedding_channels, KeyedDropout(self.dropout, next(self.layers)))
+        dropout = KeyedDropout(self.dropout, next(self.layers))
+        return ResBlock(in_channels, channels, self.embedding_channels, dropout, self.options, resample)
 
     def attend(self, channels: int, size: int) -> nn.Module:
-        """Attention, if the resolution asks for it."""
-        return Attention(channels, self.heads) if size in self.attention else nn.Identity()
+        """Attention of the kind that the resolution asks for, if it does."""
+        if size in self.options.linear_attention:
+            return self.attention_over(channels, linear_attention)
+        return self.attention_over(channels) if size in self.attention else nn.Identity()
+
+    def attention_over(self, channels: int, weigh: Weigh = dot_product_attention) -> Attention:
+        """Attention with as many heads as the width asks for."""
+        return Attention(channels, self.options.heads_of(channels, self.heads), self.options, weigh)
+
+    def down(self, channels: int) -> nn.Module:
+        """The step to the next coarser level."""
+        residual = self.options.resample == "residual"
+        return self.block(channels, channels, halve) if residual else Downsample(channels, self.options)
+
+    def up(self, channels: int) -> nn.Module:
+        """The step to the next finer level."""
+        residual = self.options.resample == "residual"
+        return self.block(channels, channels, double) if residual else Upsample(channels, self.options)
 
 
 def down_path(
@@ -85,8 +111,9 @@ def down_path(
     levels, skips = nn.ModuleList(), [widths[0]]
     for size, (width, out) in zip(sizes, itertools.pairwise(widths), strict=True):
         ins = [width] + [out] * (blocks - 1)
-        step = Downsample(out) if size != sizes[-1] else None
-        levels.append(DownLevel([parts.block(i, out) for i in ins], [parts.attend(out, size) for _ in ins], step))
+        level = [parts.block(i, out) for i in ins]
+        step = parts.down(out) if size != sizes[-1] else None
+        levels.append(DownLevel(level, [parts.attend(out, size) for _ in ins], step))
         skips += [out] * (blocks if step is None else blocks + 1)
     return levels, skips
 
@@ -103,7 +130,8 @@ def up_path(parts: Parts, sizes: Sequence[int], widths: Sequence[int], skips: li
     blocks = len(skips) // len(sizes)  # a level on the way down has left as many skips as it has blocks here
     for size, out in zip(reversed(sizes), reversed(widths), strict=True):
         ins = [i + remaining.pop() for i in [width] + [out] * (blocks - 1)]
-        step = Upsample(out) if size != sizes[0] else None
-        levels.append(UpLevel([parts.block(i, out) for i in ins], [parts.attend(out, size) for _ in ins], step))
+        level = [parts.block(i, out) for i in ins]
+        step = parts.up(out) if size != sizes[0] else None
+        levels.append(UpLevel(level, [parts.attend(out, size) for _ in ins], step))
         width = out
     return levels

@@ -1,6 +1,7 @@
 """The U-Net of Ho et al. (2020), "Denoising diffusion probabilistic models", appendix B.
 
-Beyond the paper, and off by default: labels (an embedding added to the time's), and more heads than one.
+Beyond the paper, and off by default: labels (an embedding added to the time's), more heads than one, and whatever else
+`ddpm.nets.options` offers. `ddpm.nets.presets` holds the settings of well-known nets.
 """
 
 from collections.abc import Sequence
@@ -8,11 +9,11 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ddpm.nets.blocks import Attention, group_norm
 from ddpm.nets.embedding import TimeEmbedding
 from ddpm.nets.init import init_weights
 from ddpm.nets.levels import Embeddings, Parts, down_path, up_path
-from ddpm.nets.rules import check_shape
+from ddpm.nets.options import PLAIN, Options
+from ddpm.nets.rules import check_attention, check_options, check_shape
 from ddpm.types import Images, Indices, Labels, Steps
 
 
@@ -24,16 +25,18 @@ class UNet(nn.Module):
 
     Args:
         in_channels: of the input: 1 gray, 3 color, twice that with self-conditioning.
-        image_size: height and width; divisible by 2^(levels - 1).
+        image_size: height and width; divisible by 2^(levels - 1), because every level halves it.
         channels: width of the first level; a multiple of 32, the number of norm groups. A level of width 32 never
-            learns the time: where a group is one channel, the norm removes all that the embedding adds.
+            learns the time if that is added: where a group is one channel, the norm removes all that the embedding
+            adds. With scale-shift conditioning it does.
         multipliers: width of each level over `channels`, finest level first.
         blocks: residual blocks a level on the way down; the way up has one more.
         attention: resolutions with attention after each block; the middle always has it.
-        heads: of every attention.
+        heads: of every attention, linear ones too, unless options.head_channels says how wide a head is.
         dropout: probability, in the residual blocks; acts only when keys are passed.
         num_classes: 0 for a net without labels; otherwise labels are 0..num_classes-1, num_classes is the null label.
-        out_channels: of the output; None: as many as `in_channels`.
+        out_channels: of the output, twice the image's with learned variance; None: as many as `in_channels`.
+        options: where the net departs from the paper.
 
     Raises:
         ValueError: the numbers do not fit together; the message names the rule.
@@ -51,25 +54,28 @@ class UNet(nn.Module):
         dropout: float = 0.0,
         num_classes: int = 0,
         out_channels: int | None = None,
+        options: Options = PLAIN,
     ) -> None:
         super().__init__()
-        check_shape(in_channels, image_size, channels, multipliers, blocks, attention, heads, num_classes)
+        check_shape(in_channels, image_size, channels, multipliers, blocks, num_classes)
+        check_options(options, image_size)
+        check_attention(image_size, channels, multipliers, attention, heads, options)
         self.in_channels, self.image_size, self.num_classes = in_channels, image_size, num_classes
         embedding_channels = 4 * channels
-        parts = Parts(embedding_channels, attention, heads, dropout)
+        parts = Parts(embedding_channels, attention, heads, dropout, options)
         sizes = [image_size >> level for level in range(len(multipliers))]
         widths = [channels * multiplier for multiplier in multipliers]
 
-        self.conv_in = nn.Conv2d(in_channels, channels, 3, padding=1)
-        self.time_embedding = TimeEmbedding(channels, embedding_channels)
+        self.conv_in = options.conv(in_channels, channels, options.stem)
+        self.time_embedding = TimeEmbedding(channels, embedding_channels, options.time_features)
         self.label_embedding = nn.Embedding(num_classes + 1, embedding_channels) if num_classes > 0 else None
         self.down, skips = down_path(parts, sizes, [channels, *widths], blocks)
         self.middle_block_1 = parts.block(widths[-1], widths[-1])
-        self.middle_attention = Attention(widths[-1], heads)
+        self.middle_attention = parts.attention_over(widths[-1])
         self.middle_block_2 = parts.block(widths[-1], widths[-1])
         self.up = up_path(parts, sizes, widths, skips)
-        self.norm_out = group_norm(widths[0])
-        self.conv_out = nn.Conv2d(widths[0], out_channels or in_channels, 3, padding=1)
+        self.norm_out = options.norm(widths[0])
+        self.conv_out = options.conv(widths[0], out_channels or in_channels)
         init_weights(self, seed=0)
 
     def forward(
@@ -79,7 +85,7 @@ class UNet(nn.Module):
 
         Args:
             x_t: (batch, in_channels, image_size, image_size).
-            t: (batch,), the net's own time, embedded as it comes; Ho et al. count it 0..T-1.
+            t: (batch,), the net's own time, embedded as it comes; Ho et al. count it 0..T-1. It may be fractional.
             labels: (batch,), for a net with classes and only for such.
             dropout_keys: (batch,), one random 32-bit number per sample and step; None: no dropout.
 

@@ -54,8 +54,14 @@ REFUSED = [
     (["schedule.process=ve", "objective.variance=learned"], "objective.variance must be another one for continuous"),
     (["schedule.process=vp", "objective.time_sampling=importance"], "objective.time_sampling must be another one for"),
     (["model.attention=[3]"], "model.attention must list resolutions that the image reaches [16, 8, 4], got 3"),
-    (["model.channels=48"], "model.channels * 1 must be divisible by the 32 norm groups, got 48"),
-    (["model.heads=3"], "model.heads must divide every width of the net, got 3"),
+    (["model.channels=48"], "model.channels must be divisible by the 32 norm groups, got 48"),
+    (["model.heads=3"], "model.heads must divide the width of every attention, got 3 for 64 channels"),
+    (
+        ["model.head_channels=48"],
+        "model.head_channels must divide the width of every attention, got 48 for 64 channels",
+    ),
+    (["model.linear_attention=[3]"], "model.linear_attention must list resolutions that the image reaches [16, 8, 4]"),
+    (["model.linear_attention=[8, 4]"], "model.linear_attention must not list a resolution of model.attention, got 4"),
     (
         ["data.image_size=18", "model.attention=[]"],
         "data.image_size must be divisible by 4 for 3 model.multipliers, got 18",

@@ -1,5 +1,7 @@
 """One tiny net of each kind, with weights that leave no branch near zero, and a batch for it."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -16,6 +18,12 @@ def randomize(net: torch.nn.Module) -> torch.nn.Module:
             fan_in = max(1, parameter[0].numel())
             parameter.copy_(torch.randn(parameter.shape, generator=generator) / fan_in**0.5)
     return net
+
+
+@pytest.fixture(scope="session", name="randomize")
+def randomize_fixture() -> Callable[[torch.nn.Module], torch.nn.Module]:
+    """`randomize`, for nets that a test builds itself."""
+    return randomize
 
 
 @pytest.fixture(scope="session")
