@@ -2,7 +2,9 @@
 
 import difflib
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,24 @@ def override_text(text: str, overrides: Sequence[str]) -> str:
     out = io.StringIO()
     editor.dump(tree, out)
     return out.getvalue()
+
+
+def replace_section(text: str, section: str, values: Mapping[str, Any], comment: str) -> str:
+    """The YAML text with one section written anew under a comment; all others stay as they are, byte for byte."""
+    lines = [
+        f"{section}:".ljust(28) + f"# {comment}",
+        *(f"  {name}: {_scalar(value)}" for name, value in values.items()),
+    ]
+    written, found = re.subn(rf"(?m)^{section}:.*\n(?:  .*\n)+", lambda _: "\n".join(lines) + "\n", text)
+    assert found == 1, f"the section {section} is there {found} times"
+    return written
+
+
+def _scalar(value: Any) -> str:
+    """As the recipes write it: `false`, and 0.000001 without an exponent, which some readers take for a string."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{Decimal(repr(value)):f}" if isinstance(value, float) else str(value)
 
 
 def _yaml() -> YAML:
