@@ -40,11 +40,13 @@ def figures(
     from ddpm.data.store import open_split
     from ddpm.engine.checkpoint import load_checkpoint
     from ddpm.engine.device import pick_device
-    from ddpm.engine.figures import FIGURES, Material, draw_figures
+    from ddpm.engine.figures import Material, draw_figures, figures_of
     from ddpm.experiment.workspace import require_writable
 
     place = pick_device(device)
-    stage.require_files(curve, metrics)
+    loaded = load_checkpoint(checkpoint)
+    trained_here = loaded.step > 0  # `import` writes 0: results/train.csv, if any, is the curve of another net
+    stage.require_files(*([curve] if trained_here else []), metrics)
     images = stage.load_array(samples)
     wanted = params.figures.grid_rows * params.figures.grid_columns
     if len(images) < wanted:
@@ -54,10 +56,10 @@ def figures(
     material = Material(
         figures=params.figures,
         sample=params.sample,
-        checkpoint=load_checkpoint(checkpoint),
+        checkpoint=loaded,
         samples=images[:wanted],
         real=open_split(data, "train").images,
-        curve=curve,
+        curve=curve if trained_here else None,
         metrics=json.loads(metrics.read_text()),
         device=place,
     )
@@ -67,7 +69,7 @@ def figures(
     standard = (checkpoint, samples, data) == inputs and (curve, metrics, out) == small
     with (
         stage.recorded("figures", params, place.type, standard) as recorder,
-        stage.progress("figures", len(FIGURES), "figures") as bar,
+        stage.progress("figures", len(figures_of(material)), "figures") as bar,
     ):
         recorder.artifacts = draw_figures(material, out, bar.update)
     click.echo(f"{out}: {', '.join(path.name for path in recorder.artifacts)}")

@@ -33,23 +33,23 @@ FORWARD_SHARES = (0.0, 0.01, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6, 0.8, 1.0
 
 @dataclass(frozen=True)
 class Material:
-    """Everything that the figures are drawn from."""
+    """Everything that the figures are drawn from; no curve for a net that was trained elsewhere."""
 
     figures: FiguresParams
     sample: SampleParams
     checkpoint: Checkpoint
     samples: NDArray[np.uint8]
     real: NDArray[np.uint8]
-    curve: Path
+    curve: Path | None
     metrics: Mapping[str, Any]
     device: torch.device
 
 
 def draw_figures(material: Material, out: Path, tick: Callable[[int], object]) -> list[Path]:
-    """Draw every figure of `FIGURES` into `out`; returns their paths."""
+    """Draw every figure of `figures_of` into `out`; returns their paths."""
     about = _about(material)
     paths = []
-    for name, draw in FIGURES.items():
+    for name, draw in figures_of(material).items():
         path = out / f"{name}.png"
         with atomic_path(path) as temporary:
             draw(material, temporary, about)
@@ -75,6 +75,7 @@ def comparison(material: Material, path: Path, about: dict[str, str]) -> None:
 
 def loss(material: Material, path: Path, about: dict[str, str]) -> None:
     """The training curve."""
+    assert material.curve is not None  # see figures_of
     with material.curve.open(newline="") as file:
         loss_curve(list(csv.DictReader(file)), path, about)
 
@@ -117,6 +118,11 @@ FIGURES: dict[str, Callable[[Material, Path, dict[str, str]], None]] = {
     "denoising": denoising,
 }
 """File name -> how it is drawn; add a figure here and to dvc.yaml."""
+
+
+def figures_of(material: Material) -> dict[str, Callable[[Material, Path, dict[str, str]], None]]:
+    """What can be drawn: `FIGURES`, without the loss where there is no curve."""
+    return {name: draw for name, draw in FIGURES.items() if name != "loss" or material.curve is not None}
 
 
 def _reverse(material: Material) -> tuple[list[float], list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
