@@ -49,9 +49,12 @@ def export_diffusers(checkpoint: Checkpoint, sample: SampleParams, out: Path) ->
         ValueError: something that diffusers cannot express; nothing is written then.
     """
     config, scheduler = describe(checkpoint, sample)
+    index = out / "model_index.json"
+    if checkpoint.model.num_classes and index.exists():
+        raise ValueError(f"{index}: must not stand beside a net with labels (it has no pipeline); choose another --out")
     weights = {to_diffusers(name): tensor.detach().cpu().contiguous() for name, tensor in checkpoint.weights.items()}
     metadata = {"format": "pt", RECORD: record_of(checkpoint)}
-    write_bytes(out / "unet" / WEIGHTS, save(dict(sorted(weights.items())), metadata=metadata))
+    write_bytes(out / "unet" / WEIGHTS, _ordered(save(dict(sorted(weights.items())), metadata=metadata)))
     write_json(out / "unet" / "config.json", config)
     write_json(out / "scheduler" / "scheduler_config.json", scheduler)
     notes = []
@@ -67,8 +70,21 @@ def export_diffusers(checkpoint: Checkpoint, sample: SampleParams, out: Path) ->
         notes[-1] += f" class embeddings, {null} is the null label"
     else:
         parts = {"scheduler": ["diffusers", "DDPMScheduler"], "unet": ["diffusers", "UNet2DModel"]}
-        write_json(out / "model_index.json", {"_class_name": "DDPMPipeline", **VERSION, **parts})
+        write_json(index, {"_class_name": "DDPMPipeline", **VERSION, **parts})
     return notes
+
+
+def _ordered(content: bytes) -> bytes:
+    """A safetensors file with its metadata in order: safetensors writes several keys in any order, run by run.
+
+    The file is the length of its header in 8 bytes, the header in JSON, padded to 8 bytes, and the numbers.
+    """
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def describe(checkpoint: Checkpoint, sample: SampleParams) -> tuple[dict[str, Any], dict[str, Any]]:

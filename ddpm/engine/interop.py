@@ -79,7 +79,8 @@ def import_diffusers(source: Path, image_size: int | None, params: Params) -> Im
     weights, metadata = _diffusers_weights(unet)
     files = (source / "scheduler" / "scheduler_config.json", source / "scheduler_config.json")
     schedulers = [path for path in files if path.is_file()]
-    notes, sampling = [], {}
+    notes: list[str] = []
+    sampling: dict[str, Any] = {}
     if schedulers:
         scheduler = read_json(schedulers[0])
         chain = diffusers_scheduler.chain_from(scheduler, betas, str(schedulers[0]))
