@@ -87,6 +87,11 @@ def _terminal(schedule: ScheduleParams, objective: ObjectiveParams, sample: Samp
 def _variance(objective: ObjectiveParams, sample: SampleParams) -> list[str]:
     if objective.variance == "learned" and objective.vlb_weight == 0 and objective.weighting != "vlb":
         return ["objective.vlb_weight must be positive when objective.variance is learned (0.001 is usual), got 0"]
+    if objective.weighting == "vlb" and objective.vlb_weight:
+        return [
+            "objective.vlb_weight must be 0 when objective.weighting is vlb (it would count the bound twice), "
+            f"got {objective.vlb_weight:g}"
+        ]
     if objective.variance == "fixed" and objective.vlb_weight:
         return [f"objective.vlb_weight must be 0 when objective.variance is fixed, got {objective.vlb_weight:g}"]
     if objective.variance == "fixed" and sample.variance == "learned":

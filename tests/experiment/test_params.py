@@ -41,6 +41,10 @@ REFUSED = [
     ),
     (["objective.variance=learned"], "objective.vlb_weight must be positive when objective.variance is learned"),
     (["objective.vlb_weight=0.1"], "objective.vlb_weight must be 0 when objective.variance is fixed, got 0.1"),
+    (
+        ["objective.variance=learned", "objective.weighting=vlb", "objective.vlb_weight=0.1"],
+        "objective.vlb_weight must be 0 when objective.weighting is vlb (it would count the bound twice), got 0.1",
+    ),
     (["schedule.rescale=true", "schedule.T=20"], "schedule.rescale must be false where beta_T * 1000 / T is not below"),
     (["schedule.sigma_max=0.001"], "schedule.sigma_max must exceed sigma_min = 0.01, got 0.001"),
     (["schedule.zero_terminal_snr=true"], "objective.target must be v or x0 when schedule.zero_terminal_snr is true"),
