@@ -60,6 +60,14 @@ def test_adm_is_the_published_size():
     assert count_parameters(net) - 4 * 192 == 295_904_454
 
 
+@pytest.mark.parametrize(
+    ("name", "heads"),
+    [("ho-256", 1), ("adm-64", 768 // 64), ("binh-64", 4), ("aiiplab-28", 4), ("lucidrains-64", 512 // 32)],
+)
+def test_heads_are_those_of_the_source(name, heads):
+    assert build(name).middle_attention.heads == heads
+
+
 def test_what_the_comment_on_brenningmeyer_says_makes_up_the_difference():
     norms = [layer.norm for layer in build("brenningmeyer-32").modules() if isinstance(layer, Attention)]
     assert len(norms) == 6
