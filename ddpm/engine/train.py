@@ -180,7 +180,7 @@ def optimize(
 def update_ema(ema: nn.Module, net: nn.Module, decay: float, step: int) -> None:
     """ema <- d ema + (1 - d) net with d = min(decay, (1 + step) / (10 + step)): early averages forget the start.
 
-    All weights in one fused call. The net has no buffers; schedule tables are not part of it.
+    All weights in one fused call. The net's only buffer, random frequencies of time, never changes.
     """
     d = min(decay, (1 + step) / (10 + step))
     torch._foreach_lerp_(list(ema.parameters()), list(net.parameters()), 1 - d)
