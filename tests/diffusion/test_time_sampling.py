@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ddpm.diffusion.time_sampling import KEPT, LossHistory, antithetic, uniform
 
@@ -112,3 +113,26 @@ def test_the_largest_chain_fits_into_64_bits():
     assert int(t.max()) <= 100_000
     assert float(t.double().mean()) == pytest.approx(50_000, rel=0.02)
     assert (weight > 0).all()
+
+
+class WrittenCells(TorchDispatchMode):
+    """Notes where the history writes its losses."""
+
+    def __init__(self):
+        super().__init__()
+        self.slots = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten.index_put.default and not (args[3:] and args[3]):
+            self.slots.append(args[1][0])
+        return func(*args, **(kwargs or {}))
+
+
+def test_every_cell_of_the_history_is_written_once():
+    """A GPU has no order of writes: two losses in one cell would make the history a matter of chance."""
+    history = LossHistory.empty(3, CPU)
+    with WrittenCells() as written:
+        history.update(torch.tensor([2] * 25 + [1] * 3), torch.arange(28.0))
+    (slots,) = written.slots
+    kept = slots[slots < 3 * KEPT]
+    assert len(kept) == len(kept.unique()) == KEPT + 3
