@@ -55,7 +55,7 @@ def test_own_images_are_inverted_with_own_labels(trained, ddpm):
         result = ddpm(*arguments, *labels)
         assert result.exit_code == 1
         assert message in result.stderr
-    result = ddpm("invert", "--labels", "labels.npy")
+    result = ddpm("invert", "--steps", "2", "--labels", "labels.npy")
     assert result.exit_code == 1
     assert "--images must be given with --labels" in result.stderr
 
@@ -68,7 +68,7 @@ def test_own_images_are_inverted_with_own_labels(trained, ddpm):
         (("likelihood", "--checkpoint", "none.safetensors"), "no such checkpoint"),
         (("invert", "--guidance-scale", "2"), "--guidance-scale must be 1, got 2"),
         (("invert", "--steps", "21"), "--steps must be at most the checkpoint's T = 20"),
-        (("invert", "--num-images", "100000"), "--num-images must be at most"),
+        (("invert", "--steps", "5", "--num-images", "100000"), "--num-images must be at most"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_one_line(trained, ddpm, arguments, message):
