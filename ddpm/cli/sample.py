@@ -40,10 +40,10 @@ def sample(
         stage.recorded("sample", params, place.type, standard) as recorder,
         stage.progress("sample", params.sample.num_images, "images") as bar,
     ):
-        images = engine.sample_images(loaded, params.sample, work, place, bar.update)
-        copy_file(images, out / "images.npy")
+        drawn = engine.sample_images(loaded, params.sample, work, place, bar.update)
+        copy_file(drawn.path, out / "images.npy")
         engine.save_labels(out / "labels.npy", loaded, params.sample.num_images)
-        recorder.numbers = engine.describe(loaded, params.sample, checkpoint, out / "images.npy")
+        recorder.numbers = engine.describe(loaded, params.sample, checkpoint, out / "images.npy", drawn.nfe)
         recorder.artifacts = [folder / "sample.json"]
         write_json(folder / "sample.json", recorder.numbers)
     click.echo(f"{out}: {params.sample.num_images:,} images in images.npy. Next: python -m ddpm evaluate")

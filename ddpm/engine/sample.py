@@ -4,10 +4,12 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.lib.format import open_memmap
+from torch import Tensor
 
 from ddpm import randomness
 from ddpm.diffusion.samplers import SAMPLERS
@@ -24,8 +26,28 @@ from ddpm.types import Images, Indices, Labels
 Trajectories = Callable[[Indices], Iterator[State]]
 
 
-def trajectories(checkpoint: Checkpoint, sample: SampleParams, seed: int, device: torch.device) -> Trajectories:
+class Drawn(NamedTuple):
+    """Where the images are, and how often the net saw each of them on average (NFE); guidance's two passes are two."""
+
+    path: Path
+    nfe: float
+
+
+def trajectories(
+    checkpoint: Checkpoint,
+    sample: SampleParams,
+    seed: int,
+    device: torch.device,
+    seen: Callable[[int], None] = lambda num_images: None,  # noqa: ARG005
+) -> Trajectories:
     """The sampler of `sample` over the net of `checkpoint`, as a function from image numbers to their reverse steps.
+
+    Args:
+        checkpoint: what to sample from.
+        sample: how.
+        seed: of x_T and of the noise of every step.
+        device: where the net is.
+        seen: called at every evaluation of the net with the number of images in it.
 
     Raises:
         ValueError: the settings do not fit the checkpoint or the device.
@@ -37,15 +59,21 @@ def trajectories(checkpoint: Checkpoint, sample: SampleParams, seed: int, device
     ready = torch.compile(net) if sample.compile else net
     steps, settings = SPACINGS[sample.spacing](schedule, sample.steps), build_settings(sample)
     shape = (checkpoint.data.channels, checkpoint.data.image_size, checkpoint.data.image_size)
+    scale = max(1.0, schedule.path(steps[:1])[0].noise)  # prior_scale of the first step: not all spacings start at T
+
+    def counted(x_t: Images, *others: Tensor | None) -> Tensor:
+        seen(len(x_t))
+        output: Tensor = ready(x_t, *others)
+        return output
 
     def start(index: Indices) -> Iterator[State]:
         def noise(k: int) -> Images:
             return randomness.normal(seed, "reverse noise", k, index, shape)
 
         denoise = build_denoiser(
-            ready, schedule, checkpoint.objective, checkpoint.model, sample, labels_of(checkpoint, index)
+            counted, schedule, checkpoint.objective, checkpoint.model, sample, labels_of(checkpoint, index)
         )
-        x_T = schedule.prior_scale * randomness.normal(seed, "x_T", 0, index, shape)
+        x_T = scale * randomness.normal(seed, "x_T", 0, index, shape)
         return SAMPLERS[sample.sampler](
             denoise, schedule, x_T.to(memory_format=memory_format(device)), steps, noise, settings
         )
@@ -60,30 +88,34 @@ def labels_of(checkpoint: Checkpoint, index: Indices) -> Labels | None:
 
 def sample_images(
     checkpoint: Checkpoint, sample: SampleParams, work: Path, device: torch.device, tick: Callable[[int], None]
-) -> Path:
+) -> Drawn:
     """Draw `sample.num_images` images into `work/images.npy` (uint8 NHWC), going on where an earlier call was stopped.
 
     Every batch has the same size (the last one draws a few images too many and drops them), so that a compiled net
-    has one shape.
-
-    Returns:
-        The path of the finished array.
+    has one shape. NFE counts what the net was really given, those few images included.
     """
     size = checkpoint.data.image_size
     shape = (sample.num_images, size, size, checkpoint.data.channels)
     path, done_file = work / "images.npy", work / "done.json"
-    done = json.loads(done_file.read_text())["images"] if done_file.is_file() and path.is_file() else 0
+    state = json.loads(done_file.read_text()) if done_file.is_file() and path.is_file() else {}
+    done, evaluations = state.get("images", 0), state.get("evaluations", 0)
     images = np.load(path, mmap_mode="r+", allow_pickle=False) if done else _reserve(path, shape)
-    start = trajectories(checkpoint, sample, sample.seed, device)
+
+    def seen(num_images: int) -> None:
+        nonlocal evaluations
+        evaluations += num_images
+
+    start = trajectories(checkpoint, sample, sample.seed, device, seen)
     tick(done)
     with torch.inference_mode():
         for first in range(done, sample.num_images, sample.batch):
             last = min(first + sample.batch, sample.num_images)
             images[first:last] = _final(start(torch.arange(first, first + sample.batch, device=device)))[: last - first]
             images.flush()
-            write_json(done_file, {"images": last})
+            write_json(done_file, {"images": last, "evaluations": evaluations})
             tick(last - first)
-    return path
+    num_batches = -(-sample.num_images // sample.batch)
+    return Drawn(path, evaluations / (num_batches * sample.batch))
 
 
 def _reserve(path: Path, shape: tuple[int, ...]) -> np.memmap:
@@ -128,12 +160,13 @@ def save_labels(path: Path, checkpoint: Checkpoint, num_images: int) -> None:
         np.save(file, array, allow_pickle=False)
 
 
-def describe(checkpoint: Checkpoint, sample: SampleParams, weights: Path, images: Path) -> dict[str, object]:
+def describe(
+    checkpoint: Checkpoint, sample: SampleParams, weights: Path, images: Path, nfe: float
+) -> dict[str, object]:
     """What the images are: counts, settings, NFE and digests, for results/sample.json."""
-    passes = 1 if sample.guidance_scale in {0.0, 1.0} else 2
     return {
         "num_images": sample.num_images,
-        "nfe": sample.steps * passes,
+        "nfe": int(nfe) if nfe.is_integer() else round(nfe, 2),
         "sampler": sample.sampler,
         "steps": sample.steps,
         "guidance_scale": sample.guidance_scale,

@@ -1,0 +1,111 @@
+"""Sampling: images by address, whatever the batch or an interruption, and evaluations that were really counted."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from ddpm.diffusion.samplers import SAMPLERS
+from ddpm.engine import sample as engine
+from ddpm.engine.build import build_net
+from ddpm.engine.checkpoint import Checkpoint
+
+CPU = torch.device("cpu")
+NUM_IMAGES = 12
+EVALUATIONS = {"heun": 9, "predictor-corrector": 9}  # of five steps; else one a step
+KINDS = ["schedule.process=chain", "schedule.process=vp", "schedule.process=sub-vp", "schedule.process=ve"]
+
+
+def random_checkpoint(params):
+    """A net with weights that leave nothing near zero."""
+    net, generator = build_net(params.data, params.model, params.objective), torch.Generator().manual_seed(0)
+    weights = {
+        name: torch.randn(value.shape, generator=generator) / max(1, value[0].numel()) ** 0.5
+        for name, value in net.state_dict().items()
+    }
+    return Checkpoint(params.data, params.schedule, params.model, params.objective, 0, weights)
+
+
+def draw(params, folder, tick=lambda count: None):
+    folder.mkdir(exist_ok=True)
+    return engine.sample_images(random_checkpoint(params), params.sample, folder, CPU, tick)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
+def test_every_sampler_draws_and_its_evaluations_are_counted(sampler, kind, tiny, tmp_path):
+    if (sampler, kind) == ("ode", "schedule.process=sub-vp"):
+        pytest.skip("eps_hat of random weights over a noise_scale of 1e-4 is too stiff for an explicit method")
+    params = tiny(f"sample.sampler={sampler}", kind, "sample.guidance_scale=2.0", "sample.tolerance=0.1")
+    drawn = draw(params, tmp_path)
+    images = np.load(drawn.path)
+    assert images.shape == (NUM_IMAGES, 8, 8, 1)
+    assert images.std() > 1
+    if sampler == "ode":  # as many as the tolerance asks for
+        assert drawn.nfe > 2 * 5
+    else:
+        assert drawn.nfe == 2 * EVALUATIONS.get(sampler, 5)  # guidance doubles the batch
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "heun"])
+def test_a_conditional_net_is_asked_once_a_step(sampler, tiny, tmp_path):
+    drawn = draw(tiny(f"sample.sampler={sampler}", "sample.guidance_scale=1.0"), tmp_path)
+    assert drawn.nfe == EVALUATIONS.get(sampler, 5)
+
+
+@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
+def test_the_batch_size_changes_no_image(sampler, tiny, tmp_path):
+    options = (f"sample.sampler={sampler}", "sample.tolerance=0.1", "sample.churn=2.0")
+    images = [
+        np.load(draw(tiny(*options, f"sample.batch={batch}"), tmp_path / str(batch)).path).astype(int)
+        for batch in (12, 5)
+    ]
+    assert np.abs(images[0] - images[1]).max() <= 1  # kernels may round otherwise for another batch
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "heun"])
+def test_an_interrupted_sampling_goes_on_and_counts_on(sampler, tiny, tmp_path):
+    params, done = tiny(f"sample.sampler={sampler}"), []
+
+    def stop_after_two(count):
+        done.append(count)
+        if len(done) == 3:  # the first call says what an earlier run had done
+            raise KeyboardInterrupt
+
+    whole = draw(params, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        draw(params, tmp_path / "cut", stop_after_two)
+    assert done == [0, 5, 5]
+    before = json.loads((tmp_path / "cut" / "done.json").read_text())
+    assert before["images"] == 10
+    done.clear()
+    cut = draw(params, tmp_path / "cut", done.append)
+    assert done == [10, 2]
+    assert cut.nfe == whole.nfe
+    assert cut.path.read_bytes() == whole.path.read_bytes()
+
+
+@pytest.mark.parametrize("spacing", ["uniform", "quadratic", "trailing", "karras"])
+def test_noise_starts_with_the_size_of_the_first_step(spacing, tiny):
+    """A variance exploding process that starts below T must not start with the noise of T."""
+    params = tiny("schedule.process=ve", f"sample.spacing={spacing}", "sample.steps=3", "sample.sampler=dpmpp-2m")
+    given = []
+
+    def record(denoise, schedule, x_T, steps, noise, settings):
+        given.append((x_T, schedule.path(steps)[0].noise))
+        return iter(())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SAMPLERS, "dpmpp-2m", record)
+        engine.trajectories(random_checkpoint(params), params.sample, 0, CPU)(torch.arange(200))
+    ((x_T, noise),) = given
+    assert float(x_T.std()) == pytest.approx(noise, rel=0.03)
+
+
+def test_the_record_tells_what_was_counted(tiny, tmp_path):
+    params, file = tiny(), tmp_path / "file"
+    file.write_bytes(b"any")
+    checkpoint = random_checkpoint(params)
+    assert engine.describe(checkpoint, params.sample, file, file, 10.0)["nfe"] == 10
+    assert engine.describe(checkpoint, params.sample, file, file, 10.126)["nfe"] == 10.13
