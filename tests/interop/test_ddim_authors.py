@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from ddpm.engine.interop import import_checkpoint
 
-WIDTHS, BLOCKS, ATTENDS, SIZE, EMBEDDING = [32, 64, 64], 2, 1, 32, 128
+WIDTHS, BLOCKS, ATTENDS, SIZE, EMBEDDING = [32, 64, 64], 1, 1, 32, 128
 
 
 def random_state(seed):
@@ -154,7 +154,7 @@ def test_what_is_not_in_the_file_is_as_published(kit, params, ckpt, states):
     assert found.format == "ddim"
     assert (checkpoint.data.image_size, checkpoint.data.channels) == (SIZE, 3)  # such that it attends at 16x16
     model = checkpoint.model
-    assert (model.channels, model.multipliers, model.blocks, model.attention) == (32, [1, 2, 2], 2, [16])
+    assert (model.channels, model.multipliers, model.blocks, model.attention) == (32, [1, 2, 2], 1, [16])
     assert (model.time_features, model.downsample_padding, model.norm_eps) == ("sinusoid", "asymmetric", 1e-6)
     schedule = checkpoint.schedule
     assert (schedule.kind, schedule.T, schedule.beta_1, schedule.beta_T) == ("linear", 1000, 0.0001, 0.02)
@@ -182,7 +182,7 @@ def test_a_state_dict_alone_and_the_format_before_torch_1_6_are_read(kit, params
             "got unknown norm_out.num_batches_tracked",
         ),
         (lambda s: s.update({"norm_out.num_batches_tracked": torch.tensor(3)}), "got torch.int64 at norm_out.num_bat"),
-        (lambda s: s.pop("up.0.block.2.conv2.bias"), r"got none for up\.2\.blocks\.2\.conv_2\.bias"),
+        (lambda s: s.pop("up.0.block.1.conv2.bias"), r"got none for up\.2\.blocks\.1\.conv_2\.bias"),
         (lambda s: s.update({"conv_out.bias": torch.zeros(6)}), r"conv_out\.bias must be \(3,\) .* got \(6,\)"),
         (lambda s: [s.pop(name) for name in list(s) if name.startswith("down.1.block.0")], "must hold every level"),
         (lambda s: s.pop("conv_in.weight"), "must hold a U-Net of at least one level"),

@@ -14,6 +14,8 @@ from ddpm.engine.checkpoint import Checkpoint
 from ddpm.engine.export import export_diffusers
 from ddpm.engine.interop import import_checkpoint
 from ddpm.engine.sample import trajectories
+from ddpm.engine.sections import betas
+from ddpm.interop.diffusers_scheduler import chain_from
 
 CPU = torch.device("cpu")
 STEPS, SEED, SHAPE = 10, 3, (3, 8, 8)
@@ -165,6 +167,8 @@ def test_their_schedules_are_ours(kit, params, theirs, kind, beta_T, zero):
     from diffusers import DDPMScheduler
 
     scheduler = DDPMScheduler(beta_schedule=theirs, beta_end=beta_T, rescale_betas_zero_snr=zero)
-    table = SCHEDULES[kind](1000, 0.0001, beta_T)
+    chain = chain_from(dict(scheduler.config) | {"prediction_type": "v_prediction"}, betas, "scheduler_config.json")
+    assert (chain.kind, chain.zero_terminal_snr) == (kind, zero)
+    table = SCHEDULES[chain.kind](chain.T, chain.beta_1, chain.beta_T)
     ours = (zero_terminal_snr(table) if zero else table).alpha_bar[1:]
     torch.testing.assert_close(scheduler.alphas_cumprod.double(), ours, rtol=2e-3, atol=1e-7)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from ddpm.engine.interop import import_checkpoint
 
-WIDTHS, BLOCKS, ATTENDS, SIZE, EMBEDDING = [32, 64, 64], 1, 1, 16, 128
+WIDTHS, BLOCKS, ATTENDS, SIZE, EMBEDDING = [32, 64, 64], 2, 1, 16, 128
 TABLE = "time_embedding.timembedding.0.weight"
 
 
@@ -133,7 +133,7 @@ def test_every_way_in_which_they_save_gives_their_output(kit, params, state, tmp
         kit.assert_alike(found.checkpoint.build(torch.device("cpu"))(x, t), restated(state, x, t))
     assert found.format == "kimrass"
     model = found.checkpoint.model
-    assert (model.channels, model.multipliers, model.blocks, model.attention) == (32, [1, 2, 2], 1, [8])
+    assert (model.channels, model.multipliers, model.blocks, model.attention) == (32, [1, 2, 2], 2, [8])
     assert (model.time_features, model.downsample_padding, model.norm_eps) == ("vaswani", "symmetric", 1e-5)
     assert (found.sampling["variance"], found.sampling["clip_x0"]) == ("fixed_large", False)
 
