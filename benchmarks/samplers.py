@@ -65,6 +65,10 @@ class Result:
     images: NDArray[np.uint8]
 
 
+def silent(num_images: int) -> None:
+    """No progress bar."""
+
+
 def runs(sample: SampleParams, counts: list[int], num_images: int) -> list[tuple[str, SampleParams]]:
     """(label, parameters) of all that is to be drawn: sampler by sampler, few steps first."""
     found = []
@@ -86,10 +90,10 @@ def measure(
     """Draw the images of one run, and compare them with the reference."""
     with TemporaryDirectory() as folder:
         started = time.perf_counter()
-        drawn = sample_images(checkpoint, sample, Path(folder), CPU, lambda count: None)  # noqa: ARG005
+        drawn = sample_images(checkpoint, sample, Path(folder), CPU, silent)
         seconds = time.perf_counter() - started
         images: NDArray[np.uint8] = np.load(drawn.path, allow_pickle=False)
-    record = distance(images, reference, extractor, len(images), lambda count: None)  # noqa: ARG005
+    record = distance(images, reference, extractor, len(images), silent)
     click.echo(f"{label:36} {sample.steps:4} steps {seconds:8.1f} s   {record['value']:.4f}", err=True)
     return Result(label, sample.steps, drawn.nfe, seconds, record, images[:SHOWN])
 
@@ -191,7 +195,7 @@ def main(checkpoint: Path, reference: Path, params: Path, steps: str, num_images
     extractor = build_extractor(statistics.identity["features"], weights=None, download=False, device=CPU)
     wanted = runs(load(params, []).sample, counts, num_images)
     with TemporaryDirectory() as folder:  # the first run of a process is slow: it loads what torch loads late
-        sample_images(loaded, wanted[0][1].model_copy(update={"num_images": 2, "batch": 2}), Path(folder), CPU, id)
+        sample_images(loaded, wanted[0][1].model_copy(update={"num_images": 2, "batch": 2}), Path(folder), CPU, silent)
     results = [measure(label, loaded, sample, statistics, extractor) for label, sample in wanted]
     command = "python " + " ".join(["benchmarks/samplers.py", *sys.argv[1:]])
     (out.parent / "images").mkdir(parents=True, exist_ok=True)

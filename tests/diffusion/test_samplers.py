@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 
@@ -211,6 +212,12 @@ def test_steps_fall_from_T_at_most_to_0(spacing, T, num_steps):
     assert steps[0] <= T
     assert steps[-1] == 0
     assert all(t > s for t, s in pairwise(steps))
+
+
+@pytest.mark.parametrize("num_steps", [5, 10, 20])  # with more the first ones round to the same number
+def test_quadratic_steps_are_those_of_the_ddim_authors_plus_1(num_steps, processes):
+    times = [int(root**2) for root in np.linspace(0, np.sqrt(0.8 * 1000), num_steps)]
+    assert SPACINGS["quadratic"](processes["linear"], num_steps) == [*(time + 1 for time in reversed(times)), 0]
 
 
 def test_karras_steps_are_even_in_the_seventh_root_of_noise_over_signal(processes):

@@ -31,7 +31,7 @@ def at_last(sampler, schedule, x, steps, settings, gaussian, noise=None):
 @processes_of_each_kind
 @pytest.mark.parametrize(
     ("sampler", "order"),
-    # UniPC with a predictor of order p has order p + 1 (Zhao et al. 2023, sec. 3.2)
+    # UniPC with a predictor of order p has order p + 1 (Zhao et al. 2023)
     [("ddim", 1), ("euler", 1), ("heun", 2), ("dpmpp-2m", 2), ("dpmpp-2m-sde", 2), ("unipc", 3)],
 )
 def test_deterministic_samplers_converge_to_the_flow_with_their_order(sampler, order, process, processes, gaussian):

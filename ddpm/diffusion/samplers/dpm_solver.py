@@ -31,7 +31,7 @@ def dpmpp_2m(
 def dpmpp_2m_sde(
     denoise: Denoiser, schedule: Schedule, x_T: Images, steps: Sequence[float], noise: Noise, settings: Settings
 ) -> Iterator[State]:
-    """SDE-DPM-Solver++(2M) (Lu et al. 2022, sec. 5), of which `settings.eta` says how random it is.
+    """SDE-DPM-Solver++(2M) (Lu et al. 2022, on diffusion SDEs); `settings.eta` says how random it is.
 
     Eta is that of `ddim`: the standard deviation of a step's noise over the posterior's, sqrt(1 - exp(-2 h)) times
     noise_scale_s. 1 is the paper's solver of the full reverse SDE, 0 is `dpmpp-2m`; the paper has no values between.

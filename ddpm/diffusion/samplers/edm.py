@@ -19,7 +19,7 @@ from ddpm.types import Images
 def euler(
     denoise: Denoiser, schedule: Schedule, x_T: Images, steps: Sequence[float], noise: Noise, settings: Settings
 ) -> Iterator[State]:
-    """Euler's method, of first order (Karras et al. 2022, algorithm 2 without lines 6-8); one evaluation a step.
+    """Euler's method, of first order (Karras et al. 2022, algorithm 2 without its correction); one evaluation a step.
 
     z_s = z_t + (sigma_s - sigma_t) eps_hat. Without churn this is `ddim` with eta 0.
     """
@@ -63,7 +63,7 @@ def _integrate(
 
 
 def churned(schedule: Schedule, steps: Sequence[float], settings: Settings) -> tuple[list[float], list[Scales]]:
-    """Where each step starts once noise has been added to its sigma: times and scales (Karras et al. 2022, lines 4-5).
+    """Where each step starts once noise has been added to its sigma: times and scales (Karras et al. 2022, algorithm 2).
 
     sigma_hat = (1 + min(churn / N, sqrt 2 - 1)) sigma inside `churn_interval`, but never above that of step T, beyond
     which no net was trained. All times are inverted at once, so that the steps themselves wait for no device.

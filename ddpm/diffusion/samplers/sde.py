@@ -45,7 +45,7 @@ def predictor_corrector(
 ) -> Iterator[State]:
     """An ancestral step, then `settings.corrector_steps` of Langevin dynamics (Song et al. 2021, algorithms 2-5).
 
-    The predictor is `ddpm` with fixed_small (their eq. 47, for any process). The corrector is `langevin` at the new
+    The predictor is `ddpm` with fixed_small (their ancestral sampling, for any process). The corrector is `langevin` at the new
     time; at s = 0 there is none. With M corrector steps that is N + (N - 1) M evaluations.
     """
     x_t, scales, draws = x_T, schedule.path(steps), count()
@@ -72,5 +72,5 @@ def langevin(x: Images, score: Images, z: Images, alpha: float, snr: float) -> I
     it does not depend on the images beside it.
     """
     ratio = z.flatten(1).norm(dim=1) / score.flatten(1).norm(dim=1)
-    size = (2 * alpha * (snr * ratio).square()).reshape(-1, 1, 1, 1)
+    size: Images = (2 * alpha * (snr * ratio).square()).reshape(-1, 1, 1, 1)
     return x + size * score + (2 * size).sqrt() * z

@@ -14,11 +14,12 @@ from ddpm.types import Images
 def unipc(
     denoise: Denoiser, schedule: Schedule, x_T: Images, steps: Sequence[float], noise: Noise, settings: Settings
 ) -> Iterator[State]:
-    """UniPC-2 in x0_hat with B(h) = expm1(-h), their B_2 (Zhao et al. 2023, algorithms 5-6); one evaluation a step.
+    """UniPC-2 in x0_hat with B(h) = expm1(-h), their B_2 (Zhao et al. 2023, data prediction); one evaluation a step.
 
     The predictor UniP-2 is the step of `dpmpp-2m`. The corrector UniC-2 then takes that step again, from where it
     began, with an average of x0_hat that also knows the new one; no evaluation is spent on the corrected x_s. A state
-    holds the predicted x_s, which the next step corrects. The first step and the one to s = 0 are of first order.
+    holds the predicted x_s, which the next step corrects. The first step and the one to s = 0 are of first order; the
+    chain is of third order, one more than its predictor, as they prove.
     """
     del noise, settings  # deterministic, nothing to choose
     x_t, scales = x_T, schedule.path(steps)
@@ -34,7 +35,7 @@ def unipc(
 
 
 def corrected(x0_hat: Images, before: Images, older: Images, log_ratios: Sequence[float], k: int) -> Images:
-    """The average of x0_hat over the step k - 1 -> k that UniC takes, with B(h) = expm1(-h) (Zhao et al. 2023, eq. 8).
+    """The average of x0_hat over the step k - 1 -> k that UniC takes, with B(h) = expm1(-h) (Zhao et al. 2023, UniC-2).
 
     D = before + c_1 (before - older) / r + c_2 (x0_hat - before), r = h_before / h. Without an older one c_1 = 0 and
     c_2 = 1/2; else c_1 + c_2 = b_1 and c_2 - r c_1 = b_2, the means of u and u^2 over the step (u from 0 to 1, weighed
