@@ -63,7 +63,7 @@ def _integrate(
 
 
 def churned(schedule: Schedule, steps: Sequence[float], settings: Settings) -> tuple[list[float], list[Scales]]:
-    """Where each step starts once noise has been added to its sigma: times and scales (Karras et al. 2022, algorithm 2).
+    """Times and scales at which the steps start once noise has been added (Karras et al. 2022, algorithm 2).
 
     sigma_hat = (1 + min(churn / N, sqrt 2 - 1)) sigma inside `churn_interval`, but never above that of step T, beyond
     which no net was trained. All times are inverted at once, so that the steps themselves wait for no device.

@@ -45,8 +45,8 @@ def predictor_corrector(
 ) -> Iterator[State]:
     """An ancestral step, then `settings.corrector_steps` of Langevin dynamics (Song et al. 2021, algorithms 2-5).
 
-    The predictor is `ddpm` with fixed_small (their ancestral sampling, for any process). The corrector is `langevin` at the new
-    time; at s = 0 there is none. With M corrector steps that is N + (N - 1) M evaluations.
+    The predictor is `ddpm` with fixed_small (their ancestral sampling, for any process). The corrector is `langevin` at
+    the new time; at s = 0 there is none. With M corrector steps that is N + (N - 1) M evaluations.
     """
     x_t, scales, draws = x_T, schedule.path(steps), count()
     one_less = schedule.path([max(s - 1, 0) for s in steps])
