@@ -71,8 +71,8 @@ def likelihood(
 ) -> None:
     """Measure how many bits per dimension the model needs for held-out images.
 
-    vlb costs T network evaluations per image and judges the chain (Ho et al. 2020, eq. 5); ode costs about a hundred
-    with gradients and judges the probability flow (Song et al. 2021, eq. 39) of data with the noise of t = 1,
+    vlb costs T network evaluations per image and judges the chain (Ho et al. 2020, eq. 5); ode costs some hundred with
+    gradients and judges the probability flow (Song et al. 2021, eq. 39) of data with the noise of t = 1,
     uniformly dequantized. A class-conditional net is told the labels; guidance is 1.
 
     This is no stage of the pipeline: params.yaml has no section for it, and the record holds all that was chosen.
