@@ -7,8 +7,8 @@ import os
 
 from hypothesis import settings
 
-for threads in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(threads, "2")
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("MKL_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
 os.environ.update(
     DDPM_TRACKING="off",  # tests of tracking itself turn it on, with a store of their own
     MPLBACKEND="Agg",

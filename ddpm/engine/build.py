@@ -60,6 +60,8 @@ def build_net(data: DataParams, model: ModelParams, objective: ObjectiveParams) 
             conditioning=model.conditioning,
             resample=model.resample,
             rescale_residuals=model.rescale_residuals,
+            attention_norm=model.attention_norm,
+            stem_norm=model.stem_norm,
             time_features=model.time_features,
             stem=model.stem,
             padding=model.padding,

@@ -24,6 +24,8 @@ EXPRESSIBLE: dict[str, tuple[Any, ...]] = {
     "model.linear_attention": ([],),
     "model.resample": ("conv",),
     "model.rescale_residuals": (False,),
+    "model.attention_norm": (True,),
+    "model.stem_norm": (False,),
     "model.time_features": ("sinusoid", "vaswani"),
     "model.stem": (3,),
     "model.padding": ("zeros",),

@@ -160,6 +160,8 @@ def _model(layout: Layout) -> dict[str, Any]:
         "conditioning": layout.conditioning,
         "resample": "conv",
         "rescale_residuals": False,
+        "attention_norm": True,
+        "stem_norm": False,
         "time_features": layout.time_features,
         "stem": 3,
         "padding": "zeros",

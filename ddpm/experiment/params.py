@@ -73,6 +73,8 @@ class ModelParams(Section):
     conditioning: Literal["add", "scale-shift"]
     resample: Literal["conv", "residual"]
     rescale_residuals: bool
+    attention_norm: bool
+    stem_norm: bool
     time_features: Literal["sinusoid", "vaswani", "fourier", "learned-fourier"]
     stem: Literal[3, 7]
     padding: Literal["zeros", "circular"]

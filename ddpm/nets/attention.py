@@ -38,7 +38,7 @@ class Attention(nn.Module):
     Args:
         channels: of the image.
         heads: the channels are divided among them.
-        options: the norm, and whether the sum is rescaled.
+        options: the norm, if there is one.
         weigh: `dot_product_attention` or `linear_attention`.
 
     Raises:
@@ -51,8 +51,8 @@ class Attention(nn.Module):
         super().__init__()
         if heads < 1 or channels % heads != 0:
             raise ValueError(f"Attention: heads must divide the {channels} channels, got {heads}; 1 always does")
-        self.heads, self.options, self.weigh = heads, options, weigh
-        self.norm = options.norm(channels)
+        self.heads, self.weigh = heads, weigh
+        self.norm = options.norm(channels) if options.attention_norm else nn.Identity()
         self.query = nn.Linear(channels, channels)
         self.key = nn.Linear(channels, channels)
         self.value = nn.Linear(channels, channels)
@@ -66,4 +66,5 @@ class Attention(nn.Module):
             for linear in (self.query, self.key, self.value)
         )
         mixed = self.weigh(q, k, v).transpose(1, 2).flatten(2)  # (b, h w, c)
-        return self.options.add(x, self.projection(mixed).transpose(1, 2).unflatten(2, x.shape[2:]))  # (b, c, h, w)
+        y: Tensor = x + self.projection(mixed).transpose(1, 2).unflatten(2, x.shape[2:])  # (b, c, h, w)
+        return y

@@ -28,7 +28,9 @@ class Options:
             (FiLM, Perez et al. 2018; in ADM, Dhariwal & Nichol 2021).
         resample: between resolutions stands a convolution, or a residual block that resamples both of its branches
             (Brock et al. 2019; in ADM).
-        rescale_residuals: divide every sum of a branch and its input by sqrt(2) (Karras et al. 2018; Song et al. 2021).
+        rescale_residuals: divide the sum of every residual block by sqrt(2) (Karras et al. 2018; Song et al. 2021).
+        attention_norm: whether every attention normalizes its input.
+        stem_norm: whether a norm and a swish follow the first convolution.
         time_features: what the time is turned into first; see `ddpm.nets.embedding`.
         stem: width of the first convolution, in pixels.
         padding: beyond its border the image is zero, or goes on at the opposite border (a torus).
@@ -42,6 +44,8 @@ class Options:
     conditioning: Conditioning = "add"
     resample: Resample = "conv"
     rescale_residuals: bool = False
+    attention_norm: bool = True
+    stem_norm: bool = False
     time_features: TimeFeatures = "sinusoid"
     stem: Stem = 3
     padding: Padding = "zeros"

@@ -22,6 +22,8 @@ HO: dict[str, Setting] = {
     "conditioning": "add",
     "resample": "conv",
     "rescale_residuals": False,
+    "attention_norm": True,
+    "stem_norm": False,
     "time_features": "sinusoid",
     "stem": 3,
     "padding": "zeros",
@@ -59,10 +61,9 @@ PRESETS: dict[str, dict[str, Setting]] = {
     },
     "kimrass-32": KIMRASS,
     "kimrass-64": KIMRASS | {"attention": [32]},
-    # Brenningmeyer, "diffusion" (CIFAR-10 at 32 px): 35,743,491 parameters there, 35,746,307 here. Its attention has no
-    # norm in front (6 layers, 512 parameters each less), a norm and a swish follow its first convolution (256 more),
-    # and it rescales only the sums of residual blocks, where the option rescales those of attention too.
-    "brenningmeyer-32": KIMRASS | {"rescale_residuals": True, "dropout": 0.0},
+    # Brenningmeyer, "diffusion" (CIFAR-10 at 32 px): 35,743,491 parameters.
+    "brenningmeyer-32": KIMRASS
+    | {"rescale_residuals": True, "attention_norm": False, "stem_norm": True, "dropout": 0.0},
     "binh-32": BINH | {"channels": 64, "multipliers": [1, 2, 4, 4], "attention": [16, 8]},
     "binh-64": BINH | {"multipliers": [1, 2, 2, 4], "attention": [16, 8]},
     "binh-128": BINH | {"multipliers": [1, 2, 2, 4, 4]},

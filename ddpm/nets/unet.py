@@ -67,6 +67,7 @@ class UNet(nn.Module):
         widths = [channels * multiplier for multiplier in multipliers]
 
         self.conv_in = options.conv(in_channels, channels, options.stem)
+        self.norm_in = options.norm(channels) if options.stem_norm else None
         self.time_embedding = TimeEmbedding(channels, embedding_channels, options.time_features)
         self.label_embedding = nn.Embedding(num_classes + 1, embedding_channels) if num_classes > 0 else None
         self.down, skips = down_path(parts, sizes, [channels, *widths], blocks)
@@ -98,7 +99,8 @@ class UNet(nn.Module):
             raise ValueError(f"UNet: {rule}, got {tuple(x_t.shape)}; resize or rebuild")
         # Every block would begin with a swish of the same embedding: done once, here.
         embedding = F.silu(self.embed(t, labels))  # (b, 4 channels)
-        skips = [self.conv_in(x_t)]  # (b, channels, image_size, image_size)
+        h = self.conv_in(x_t)  # (b, channels, image_size, image_size)
+        skips = [h if self.norm_in is None else F.silu(self.norm_in(h))]
         for level in self.down:
             skips += level(skips[-1], embedding, dropout_keys)
         h = self.middle_block_1(skips[-1], embedding, dropout_keys)  # (b, c_last, smallest, smallest)

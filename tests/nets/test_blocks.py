@@ -136,14 +136,13 @@ def test_scale_and_shift_of_zero_change_nothing(x):
     torch.testing.assert_close(told(x, embedding, None), untold(x, embedding, None), rtol=0, atol=1e-14)
 
 
-@pytest.mark.parametrize("kind", ["block", "attention"])
-def test_rescaled_sums_are_divided_by_the_root_of_two(x, kind):
+def test_rescaled_sums_are_divided_by_the_root_of_two(x):
     def y(options: Options) -> Tensor:
-        part = res_block(options) if kind == "block" else Attention(CHANNELS, 1, options).double()
+        part = res_block(options)
         generator = torch.Generator().manual_seed(8)
         for parameter in part.parameters():
             torch.nn.init.normal_(parameter, std=0.1, generator=generator)
-        return part(x, torch.ones(2, 8, dtype=torch.float64), None) if kind == "block" else part(x)
+        return part(x, torch.ones(2, 8, dtype=torch.float64), None)
 
     torch.testing.assert_close(y(Options(rescale_residuals=True)) * 2**0.5, y(PLAIN))
 

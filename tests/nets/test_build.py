@@ -27,6 +27,8 @@ EVERYTHING = {
     "conditioning": "scale-shift",
     "resample": "residual",
     "rescale_residuals": True,
+    "attention_norm": False,
+    "stem_norm": True,
     "time_features": "fourier",
     "stem": 7,
     "padding": "circular",
@@ -43,7 +45,7 @@ def build(model: dict, *overrides: str) -> UNet:
 
 def test_every_parameter_reaches_the_net():
     net = build(EVERYTHING)
-    options = net.middle_attention.options
+    options = net.middle_block_1.options
     shared = vars(options).keys() & EVERYTHING.keys()
     assert shared == vars(options).keys()
     assert {name: getattr(options, name) for name in shared} == {name: EVERYTHING[name] for name in shared}

@@ -22,6 +22,8 @@ EACH = {
     "scale and shift": Options(conditioning="scale-shift"),
     "residual resampling": Options(resample="residual"),
     "rescaled sums": Options(rescale_residuals=True),
+    "attention without norm": Options(attention_norm=False),
+    "norm after the stem": Options(stem_norm=True),
     "frequencies of Vaswani": Options(time_features="vaswani"),
     "random frequencies": Options(time_features="fourier"),
     "learned frequencies": Options(time_features="learned-fourier"),
@@ -36,6 +38,8 @@ EACH = {
         conditioning="scale-shift",
         resample="residual",
         rescale_residuals=True,
+        attention_norm=False,
+        stem_norm=True,
         time_features="learned-fourier",
         stem=7,
         padding="circular",
@@ -131,7 +135,7 @@ def test_bfloat16_autocast_stays_close(varied, batch):
 
 
 def test_weights_fit_a_net_from_the_meta_device(varied, batch):
-    options = varied.middle_attention.options
+    options = varied.middle_block_1.options
     with torch.device("meta"):
         empty = build(options, dropout=0.5)
     assert all(tensor.is_meta for tensor in empty.state_dict().values())
