@@ -40,8 +40,8 @@ quick: runtime  ## install what the study needs and run all of dvc.yaml: prepare
 	elif ! git -c user.useConfigOnly=true var GIT_COMMITTER_IDENT >/dev/null 2>&1; then \
 	echo "Experiments (dvc exp run) need a git identity: git config user.name NAME && git config user.email MAIL"; fi
 
-test: dev  ## install what the tests need and run them
-	@python -m pytest
+test: dev  ## install what the tests need and run them, one process a core
+	@python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 check: lint types layers audit  ## ruff, mypy, import-linter, and dvc.yaml against the imports
 

@@ -47,7 +47,9 @@ def words(seed: int, purpose: str, step: int | Tensor, index: Indices, num_words
     key = (seed & _MASK, zlib.crc32(purpose.encode()))
     index = index.reshape(-1, 1)
     block = torch.arange((num_words + 3) // 4, device=index.device).reshape(1, -1)
-    counter = (block, index & _MASK, index >> 32, torch.as_tensor(step, device=index.device, dtype=torch.int64))
+    # filled on the device: copying a number there would wait for it
+    place = step if isinstance(step, Tensor) else torch.full((), step, dtype=torch.int64, device=index.device)
+    counter = (block, index & _MASK, index >> 32, place)
     return torch.stack(philox(counter, key), dim=-1).reshape(len(index), -1)[:, :num_words]
 
 

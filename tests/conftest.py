@@ -1,4 +1,4 @@
-"""Settings of all tests: reproducible, silent to the outside, and no more than two threads each.
+"""Settings of all tests: reproducible, silent to the outside, one thread each.
 
 They are environment variables, because torch and MLflow read them on import; nothing heavy is imported here.
 """
@@ -7,7 +7,7 @@ import os
 
 from hypothesis import settings
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # `make test` runs one process a core
 os.environ.setdefault("MKL_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
 os.environ.update(
     DDPM_TRACKING="off",  # tests of tracking itself turn it on, with a store of their own

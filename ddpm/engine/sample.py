@@ -20,6 +20,7 @@ from ddpm.engine.build import build_denoiser, build_schedule, build_settings
 from ddpm.engine.checkpoint import Checkpoint
 from ddpm.engine.device import memory_format, require_precision, set_determinism
 from ddpm.experiment.params import SampleParams
+from ddpm.experiment.rules import FROM_PURE_NOISE
 from ddpm.experiment.workspace import atomic_path, write_json
 from ddpm.types import Images, Indices, Labels
 
@@ -146,6 +147,18 @@ def require_settings(checkpoint: Checkpoint, sample: SampleParams, device: torch
     scale = sample.guidance_scale
     if scale != 1 and not checkpoint.objective.label_dropout:
         raise ValueError(f"sample.guidance_scale must be 1 for a checkpoint trained without label dropout, got {scale}")
+    if sample.variance == "learned" and checkpoint.objective.variance != "learned":
+        raise ValueError(
+            "sample.variance must be fixed_large or fixed_small for a checkpoint without learned variance, got learned"
+        )
+    if checkpoint.schedule.zero_terminal_snr:
+        if sample.sampler not in FROM_PURE_NOISE:
+            allowed = ", ".join(FROM_PURE_NOISE)
+            raise ValueError(
+                f"sample.sampler must be one of {allowed} for a checkpoint with zero terminal SNR, got {sample.sampler}"
+            )
+        if sample.spacing == "karras":
+            raise ValueError("sample.spacing must not be karras for a checkpoint with zero terminal SNR, got karras")
     if sample.steps > checkpoint.schedule.T:
         raise ValueError(
             f"sample.steps must be at most the checkpoint's T = {checkpoint.schedule.T}, got {sample.steps}"

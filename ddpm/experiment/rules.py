@@ -19,7 +19,7 @@ NORM_GROUPS = 32
 """Groups of every GroupNorm in the net (Ho et al. 2020)."""
 
 
-FROM_PURE_NOISE = ("ddpm", "ddim", "dpmpp-2m", "dpmpp-2m-sde", "unipc")
+FROM_PURE_NOISE = ("ddpm", "ddim", "dpmpp-2m", "dpmpp-2m-sde", "unipc", "euler", "heun")
 """Samplers that can start where no signal is left."""
 
 

@@ -1,4 +1,4 @@
-"""Every objective learns: a few small steps on digits lower the held-out loss clearly."""
+"""Every objective learns: two hundred small steps on digits lower the held-out loss clearly."""
 
 from pathlib import Path
 
@@ -16,19 +16,19 @@ from ddpm.nets.init import init_weights
 CPU = torch.device("cpu")
 QUICK = Path(__file__).parents[2] / "pipeline" / "recipes" / "quick.yaml"
 SMALL = [
-    "data.image_size=8",
+    "data.image_size=4",
     "model.channels=32",
     "model.multipliers=[2]",  # the blocks are 64 wide: at 32 they would be blind to time and label
     "model.blocks=1",
     "model.attention=[]",
-    "train.steps=60",
-    "train.batch=10",
+    "train.steps=200",
+    "train.batch=16",
     "train.learning_rate=0.003",
     "train.warmup_steps=5",
-    "train.valid_every=60",
+    "train.valid_every=200",
     "train.valid_images=100",
-    "train.checkpoint_every=60",
-    "train.log_every=60",
+    "train.checkpoint_every=200",
+    "train.log_every=200",
 ]
 LEARNED = ["objective.variance=learned"]
 IMPORTANCE = ["objective.time_sampling=importance", "schedule.T=25", "sample.steps=25"]  # so that histories fill
@@ -57,7 +57,8 @@ def splits():
     def make(name):
         chosen = catalog.splits[name]
         images = np.stack([np.asarray(catalog.read(catalog.names[i])) for i in chosen])
-        return Split(images[..., None], catalog.labels[chosen])
+        halved = images.reshape(len(images), 4, 2, 4, 2).mean(axis=(2, 4)).astype(np.uint8)  # as `image_size` says
+        return Split(halved[..., None], catalog.labels[chosen])
 
     return make("train"), make("test")
 

@@ -103,6 +103,28 @@ def test_noise_starts_with_the_size_of_the_first_step(spacing, tiny):
     assert float(x_T.std()) == pytest.approx(noise, rel=0.03)
 
 
+REFUSED = {
+    "sample.variance must be fixed_large or fixed_small": ["objective.variance=learned", "objective.vlb_weight=0.001"],
+    "sample.sampler must be one of ddpm, ddim": ["sample.sampler=ode"],
+    "sample.spacing must not be karras": ["sample.spacing=karras"],
+    "sample.guidance_scale must be 1": ["sample.guidance_scale=3.0"],
+    "sample.steps must be at most the checkpoint's T = 20": ["schedule.T=30", "sample.steps=30"],
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_settings_that_a_checkpoint_cannot_serve_are_refused(message, tiny):
+    """The parameter file may be another than the one the checkpoint was trained with."""
+    zero = ["schedule.zero_terminal_snr=true", "objective.target=v"]
+    unguided = ["objective.label_dropout=0.0", "sample.guidance_scale=1.0"]
+    checkpoint = random_checkpoint(tiny(*zero, *unguided))
+    asked = tiny("sample.guidance_scale=1.0", *REFUSED[message]).sample
+    if "variance" in message:
+        asked = asked.model_copy(update={"variance": "learned"})
+    with pytest.raises(ValueError, match=message):
+        engine.require_settings(checkpoint, asked, CPU)
+
+
 def test_the_record_tells_what_was_counted(tiny, tmp_path):
     params, file = tiny(), tmp_path / "file"
     file.write_bytes(b"any")

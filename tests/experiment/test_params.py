@@ -49,8 +49,8 @@ REFUSED = [
     (["schedule.sigma_max=0.001"], "schedule.sigma_max must exceed sigma_min = 0.01, got 0.001"),
     (["schedule.zero_terminal_snr=true"], "objective.target must be v or x0 when schedule.zero_terminal_snr is true"),
     (
-        [*ZERO_SNR, "sample.sampler=heun"],
-        "sample.sampler must be one of ddpm, ddim, dpmpp-2m, dpmpp-2m-sde, unipc when",
+        [*ZERO_SNR, "sample.sampler=ode"],
+        "sample.sampler must be one of ddpm, ddim, dpmpp-2m, dpmpp-2m-sde, unipc, euler, heun",
     ),
     ([*ZERO_SNR, "sample.spacing=karras"], "sample.spacing must not be karras when schedule.zero_terminal_snr is true"),
     ([*ZERO_SNR, "schedule.process=vp"], "schedule.zero_terminal_snr must be false for the process vp, got true"),
