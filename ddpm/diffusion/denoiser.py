@@ -39,7 +39,7 @@ def denoiser(
         predict: the net, of x_t at unit variance.
         threshold: `clip`, a `dynamic_threshold`, or None.
         learned_variance: the net's output has twice the channels, the second half says where between its bounds log
-            variance lies, -1 to 1 (Nichol & Dhariwal 2021, eq. 15).
+            variance lies, -1 to 1 (Nichol & Dhariwal 2021, eq. 15). They trust it to stay there; here it is held.
         self_condition: the net's input has twice the channels, x_t beside the x0_hat of the call before (Chen et al.
             2023, algorithm 2). The denoiser then belongs to one trajectory of one batch.
         remember: False shows zeros at every call: what solves an ODE, inverts or integrates a likelihood needs a
@@ -54,6 +54,7 @@ def denoiser(
         fraction = None
         if learned_variance:
             output, fraction = split_variance(output)
+            fraction = fraction.clamp(0, 1)
         x0_hat, eps_hat, _ = read_prediction(schedule, target, x_t, output, t)
         if threshold is not None:
             a, b = at(schedule, t, x_t)

@@ -2,10 +2,13 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ddpm.diffusion.denoiser import clip, denoiser, guided
 from ddpm.diffusion.objective import Objective, denoising_loss
-from ddpm.diffusion.process import TARGETS, make_target, q_sample
+from ddpm.diffusion.process import TARGETS, make_target, posterior, q_sample
+from ddpm.diffusion.samplers.ddpm import std
 from ddpm.diffusion.schedule import SCHEDULES, at
 
 SCHEDULE = SCHEDULES["linear"](1000, 1e-4, 0.02)
@@ -93,6 +96,17 @@ def test_both_passes_of_guidance_see_the_same_belief():
     first = denoise(x_t, t).x0_hat
     denoise(x_t, t)
     assert torch.equal(seen[1], torch.cat([torch.cat([x_t, first], dim=1)] * 2))
+
+
+@given(st.floats(-50, 50), st.integers(2, 999))
+def test_a_learned_variance_stays_between_its_bounds(said, t):
+    learned = denoiser(SCHEDULE, "eps", lambda x, _: torch.full((1, 2, 1, 1), said), None, learned_variance=True)
+    belief = learned(torch.zeros(1, 1, 1, 1), torch.tensor([t]))
+    q = posterior(*SCHEDULE.path([t, t - 1]))
+    lowest, chosen, highest = (
+        float(std(q, belief, variance)) for variance in ("fixed_small", "learned", "fixed_large")
+    )
+    assert lowest * (1 - 1e-6) <= chosen <= highest * (1 + 1e-6)
 
 
 def test_the_second_half_of_a_learned_variance_is_its_place_between_the_bounds():
