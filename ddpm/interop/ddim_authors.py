@@ -95,23 +95,7 @@ def layout_of(weights: Weights, image_size: int | None, place: str) -> Layout:
             rule = "must attend at one level for the image size to follow (at 16x16)"
             raise ValueError(f"{place}: {rule}, got {len(shape.attention)}; say it with --image-size")
         image_size = PUBLISHED_ATTENTION << shape.attention[0]
-    return Layout(
-        image_size=image_size,
-        in_channels=shape.in_channels,
-        out_channels=shape.in_channels,
-        channels=shape.channels,
-        multipliers=shape.multipliers,
-        blocks=shape.blocks,
-        attention=shape.attention,
-        label_rows=0,
-        heads=1,
-        head_channels=0,
-        conditioning="add",
-        time_features="sinusoid",
-        downsample_padding="asymmetric",
-        norm_eps=1e-6,
-        dropout=PUBLISHED_DROPOUT,
-    )
+    return shape.plain(image_size, "sinusoid", "asymmetric", norm_eps=1e-6, dropout=PUBLISHED_DROPOUT)
 
 
 def _our_name(name: str, deepest: int) -> str | None:

@@ -90,24 +90,7 @@ def layout_of(weights: Weights, image_size: int | None, place: str) -> Layout:
     """
     if image_size is None:
         raise ValueError(f"{place}: --image-size must be given, got none; nets of all sizes look alike in this format")
-    shape = shape_of(weights, place)
-    return Layout(
-        image_size=image_size,
-        in_channels=shape.in_channels,
-        out_channels=shape.in_channels,
-        channels=shape.channels,
-        multipliers=shape.multipliers,
-        blocks=shape.blocks,
-        attention=shape.attention,
-        label_rows=0,
-        heads=1,
-        head_channels=0,
-        conditioning="add",
-        time_features="vaswani",
-        downsample_padding="symmetric",
-        norm_eps=1e-5,
-        dropout=DROPOUT,
-    )
+    return shape_of(weights, place).plain(image_size, "vaswani", "symmetric", norm_eps=1e-5, dropout=DROPOUT)
 
 
 def _require_sinusoids(weights: Weights, place: str) -> None:

@@ -58,6 +58,28 @@ class Shape:
     blocks: int
     attention: tuple[int, ...]
 
+    def plain(
+        self, image_size: int, time_features: str, downsample_padding: str, norm_eps: float, dropout: float
+    ) -> Layout:
+        """The net of this shape with one head, an added embedding, and no labels."""
+        return Layout(
+            image_size=image_size,
+            in_channels=self.in_channels,
+            out_channels=self.in_channels,
+            channels=self.channels,
+            multipliers=self.multipliers,
+            blocks=self.blocks,
+            attention=self.attention,
+            label_rows=0,
+            heads=1,
+            head_channels=0,
+            conditioning="add",
+            time_features=time_features,
+            downsample_padding=downsample_padding,
+            norm_eps=norm_eps,
+            dropout=dropout,
+        )
+
 
 def shape_of(weights: Mapping[str, Tensor], place: str) -> Shape:
     """Read widths, depth and attention from weights under our names.
