@@ -54,3 +54,19 @@ def done(project, ddpm) -> Path:
         result = ddpm(stage)
         assert result.exit_code == 0, f"{stage}: {result.output}"
     return project
+
+
+@pytest.fixture
+def refused():
+    """Demand one line of error that holds the given words, and no traceback; returns the line."""
+
+    def check(result: Result, *words: str, code: int = 1) -> str:
+        assert result.exit_code == code, result.output
+        lines = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+        assert len(lines) == 1, result.stderr
+        assert "Traceback" not in result.output
+        for word in words:
+            assert word in result.stderr
+        return lines[0]
+
+    return check

@@ -8,17 +8,7 @@ import pytest
 from ddpm.experiment.workspace import file_lock  # noqa: F401  (imported early: monkeypatched modules must be loaded)
 
 
-def refused(result, *words, code=1):
-    assert result.exit_code == code, result.output
-    lines = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
-    assert len(lines) == 1, result.stderr
-    assert "Traceback" not in result.output
-    for word in words:
-        assert word in result.stderr
-    return lines[0]
-
-
-def test_a_typo_in_the_file(project, ddpm):
+def test_a_typo_in_the_file(project, ddpm, refused):
     path = project / "params.yaml"
     path.write_text(path.read_text().replace("beta_T", "betaT"))
     result = ddpm("train")
@@ -26,21 +16,21 @@ def test_a_typo_in_the_file(project, ddpm):
     assert not (project / "data").exists()
 
 
-def test_a_wrong_type_on_the_command_line(project, ddpm):
+def test_a_wrong_type_on_the_command_line(project, ddpm, refused):
     refused(ddpm("train", "-S", "train.steps=many"), "train.steps must be a valid integer, got 'many'")
 
 
-def test_an_unknown_command(project, ddpm):
+def test_an_unknown_command(project, ddpm, refused):
     refused(ddpm("trian"), "No such command 'trian'", code=2)
 
 
-def test_missing_data(project, ddpm):
+def test_missing_data(project, ddpm, refused):
     refused(ddpm("train"), "data/prepared/train.npy", "python -m ddpm prepare")
     refused(ddpm("evaluate"), "data/samples/images.npy: no such file; make it with `python -m ddpm sample`")
     refused(ddpm("sample"), "no such checkpoint; make it with `python -m ddpm train`")
 
 
-def test_missing_celeba_says_what_to_download(project, ddpm):
+def test_missing_celeba_says_what_to_download(project, ddpm, refused):
     arguments = ["data.source=celeba", "data.crop=ddim-128", "data.channels=3", "data.labels=none"]
     arguments += [
         "data.valid_split=valid",
@@ -52,7 +42,7 @@ def test_missing_celeba_says_what_to_download(project, ddpm):
     refused(result, "list_eval_partition.txt", "data/README.md")
 
 
-def test_data_of_another_size(done, ddpm):
+def test_data_of_another_size(done, ddpm, refused):
     refused(
         ddpm("train", "-S", "data.image_size=16", "-S", "model.attention=[8]"),
         "images must be (16, 16, 1)",
@@ -69,30 +59,30 @@ def test_data_of_another_size(done, ddpm):
         ("data/reference/statistics.npz", "evaluate"),
     ],
 )
-def test_truncated_files(done, ddpm, file, command):
+def test_truncated_files(done, ddpm, file, command, refused):
     path = done / file
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     refused(ddpm(command), file)
 
 
-def test_a_foreign_checkpoint(done, ddpm):
+def test_a_foreign_checkpoint(done, ddpm, refused):
     (done / "foreign.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
     refused(ddpm("sample", "--checkpoint", "foreign.safetensors"), "foreign.safetensors")
 
 
-def test_wrong_weights_of_the_fid_network(done, ddpm):
+def test_wrong_weights_of_the_fid_network(done, ddpm, refused):
     (done / "weights.pth").write_bytes(b"not the network")
     result = ddpm("reference", "-S", "reference.features=inception", "--weights", "weights.pth", "--out", "work/r.npz")
     refused(result, "weights.pth", "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2")
 
 
-def test_missing_weights_are_never_replaced(done, ddpm, monkeypatch):
+def test_missing_weights_are_never_replaced(done, ddpm, monkeypatch, refused):
     monkeypatch.setenv("TORCH_HOME", str(done / "hub"))
     monkeypatch.delenv("DDPM_INCEPTION_WEIGHTS", raising=False)
     refused(ddpm("reference", "-S", "reference.features=inception", "--out", "work/r.npz"), "--download")
 
 
-def test_a_gpu_that_is_not_there(done, ddpm):
+def test_a_gpu_that_is_not_there(done, ddpm, refused):
     import torch
 
     if torch.cuda.is_available():
@@ -101,12 +91,12 @@ def test_a_gpu_that_is_not_there(done, ddpm):
         refused(ddpm("train", "--device", "cuda"), "no GPU; use --device cpu or auto")
 
 
-def test_a_file_where_a_folder_must_be(done, ddpm):
+def test_a_file_where_a_folder_must_be(done, ddpm, refused):
     (done / "blocked").write_text("")
     refused(ddpm("sample", "--out", "blocked"), "blocked", "writable folder")
 
 
-def test_a_full_disk_while_writing_keeps_what_was_there(done, ddpm, monkeypatch):
+def test_a_full_disk_while_writing_keeps_what_was_there(done, ddpm, monkeypatch, refused):
     import shutil
 
     before = (done / "data/samples/images.npy").read_bytes()
@@ -123,7 +113,7 @@ def test_a_full_disk_while_writing_keeps_what_was_there(done, ddpm, monkeypatch)
     assert "sample.seed" not in sys.argv
 
 
-def test_a_full_disk_is_noticed_before_anything_is_sampled(done, ddpm, monkeypatch):
+def test_a_full_disk_is_noticed_before_anything_is_sampled(done, ddpm, monkeypatch, refused):
     def full(*_):
         raise OSError(28, os.strerror(28))
 
@@ -132,14 +122,14 @@ def test_a_full_disk_is_noticed_before_anything_is_sampled(done, ddpm, monkeypat
     assert not (done / "work/full").exists()
 
 
-def test_samples_of_another_size_than_the_reference(done, ddpm):
+def test_samples_of_another_size_than_the_reference(done, ddpm, refused):
     larger = ("-S", "data.image_size=16", "-S", "model.attention=[8]")
     assert ddpm("prepare", *larger, "--out", "work/p16").exit_code == 0
     assert ddpm("reference", *larger, "--data", "work/p16", "--out", "work/r16.npz").exit_code == 0
     refused(ddpm("evaluate", "--reference", "work/r16.npz", "--out", "work/m.json"), "samples must be 16x16")
 
 
-def test_guidance_without_label_dropout(done, ddpm):
+def test_guidance_without_label_dropout(done, ddpm, refused):
     overrides = ("-S", "objective.label_dropout=0.0", "-S", "sample.guidance_scale=1.0")
     assert ddpm("train", *overrides, "--out", "work/p/ema.safetensors").exit_code == 0
     refused(
@@ -147,7 +137,7 @@ def test_guidance_without_label_dropout(done, ddpm):
     )
 
 
-def test_a_recipe_that_does_not_exist(project, ddpm):
+def test_a_recipe_that_does_not_exist(project, ddpm, refused):
     refused(ddpm("recipe", "celeba"), "there is no recipe 'celeba'; the recipes are", code=2)
 
 

@@ -16,16 +16,6 @@ UNLABELED = ("model.num_classes=0", "objective.label_dropout=0.0", "sample.guida
 STEPS = 12
 
 
-def refused(result, *words, code=1):
-    assert result.exit_code == code, result.output
-    lines = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
-    assert len(lines) == 1, result.stderr
-    assert "Traceback" not in result.output
-    for word in words:
-        assert word in result.stderr
-    return lines[0]
-
-
 def own(project, *overrides):
     """A checkpoint of ours that nobody has to train."""
     from ddpm.engine.build import build_net
@@ -87,7 +77,7 @@ def test_the_sampler_that_is_printed_works_without_a_parameter_file(folder, ddpm
     assert "--params-out" in result.stderr
 
 
-def test_an_exported_checkpoint_comes_back_the_same(project, ddpm):
+def test_an_exported_checkpoint_comes_back_the_same(project, ddpm, refused):
     own(project)
     result = ddpm("export", "work/own/ema.safetensors", "--out", "work/out")
     assert result.exit_code == 0, result.output
@@ -116,7 +106,7 @@ def test_the_same_export_gives_the_same_bytes(folder, project, ddpm):
     ]
 
 
-def test_a_parameter_file_that_cannot_fit_is_refused_before_anything_is_written(folder, project, ddpm):
+def test_a_parameter_file_that_cannot_fit_is_refused_before_anything_is_written(folder, project, ddpm, refused):
     config = folder / "unet/config.json"
     settings = json.loads(config.read_text()) | {"in_channels": 3, "out_channels": 3}
     config.write_text(json.dumps(settings))
@@ -138,14 +128,14 @@ def test_a_parameter_file_that_cannot_fit_is_refused_before_anything_is_written(
     assert result.exit_code == 0, result.output
 
 
-def test_what_cannot_be_exported_is_said_and_nothing_is_written(project, ddpm):
+def test_what_cannot_be_exported_is_said_and_nothing_is_written(project, ddpm, refused):
     own(project, "model.stem=7")
     result = ddpm("export", "work/own/ema.safetensors", "--out", "work/out")
     refused(result, "model.stem must be 3 to be exported, got 7")
     assert not (project / "work/out").exists()
 
 
-def test_wrong_sources_are_said_in_one_line(project, ddpm):
+def test_wrong_sources_are_said_in_one_line(project, ddpm, refused):
     refused(ddpm("import", "nowhere", "--out", "a.safetensors"), "nowhere: no such file; name a folder of diffusers")
     (project / "cut.pth").write_bytes(b"PK\x03\x04")
     refused(ddpm("import", "cut.pth", "--out", "a.safetensors"), "cut.pth: not a file of torch.save, or damaged")

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from ddpm.data.store import Split
+from ddpm.engine import train
+from ddpm.engine.train import Trained
 from ddpm.experiment.params import Params
 from ddpm.experiment.params_file import load
 
@@ -58,3 +61,40 @@ def splits() -> tuple[Split, Split]:
         return Split(images, labels.astype(np.int64))
 
     return make(30), make(14)
+
+
+class Killed(Exception):
+    """Stands for kill -9 between two steps."""
+
+
+@pytest.fixture
+def killed() -> type[Killed]:
+    """What `run` raises where it was told to."""
+    return Killed
+
+
+@pytest.fixture
+def run():
+    """Train on the CPU, or until a step."""
+
+    def train_until(params: Params, splits: tuple[Split, Split], work: Path, kill_at: int | None = None) -> Trained:
+        work.mkdir(exist_ok=True)
+
+        def report(progress):
+            if progress.step == kill_at:
+                raise Killed
+
+        return train.train(params, *splits, work, torch.device("cpu"), report)
+
+    return train_until
+
+
+@pytest.fixture
+def same():
+    """Whether two trainings ended with the same weights, bit for bit."""
+
+    def compare(first: Trained, second: Trained) -> bool:
+        weights, others = first.checkpoint.weights, second.checkpoint.weights
+        return all(torch.equal(weights[name], others[name]) for name in weights)
+
+    return compare

@@ -35,9 +35,9 @@ def draw(params, folder, tick=lambda count: None):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("sampler", sorted(SAMPLERS))
 def test_every_sampler_draws_and_its_evaluations_are_counted(sampler, kind, tiny, tmp_path):
-    if (sampler, kind) == ("ode", "schedule.process=sub-vp"):
-        pytest.skip("eps_hat of random weights over a noise_scale of 1e-4 is too stiff for an explicit method")
-    params = tiny(f"sample.sampler={sampler}", kind, "sample.guidance_scale=2.0", "sample.tolerance=0.1")
+    # A small beta_1 makes the first steps of sub-vp nearly noiseless, and its flow too stiff for weights at random.
+    noisy = ("schedule.beta_1=0.02", "schedule.beta_T=0.3")
+    params = tiny(f"sample.sampler={sampler}", kind, "sample.guidance_scale=2.0", "sample.tolerance=0.1", *noisy)
     drawn = draw(params, tmp_path)
     images = np.load(drawn.path)
     assert images.shape == (NUM_IMAGES, 8, 8, 1)

@@ -13,31 +13,10 @@ CPU = torch.device("cpu")
 GOLDEN = [0.8625, 0.9582, 0.777, 0.5954]  # of steps 1-3, 4-6, 7-9, 10-12
 
 
-class Killed(Exception):
-    """Stands for kill -9 between two steps."""
-
-
-def run(params, splits, work, kill_at=None):
-    work.mkdir(exist_ok=True)
-
-    def report(progress):
-        if progress.step == kill_at:
-            raise Killed
-
-    return train.train(params, *splits, work, CPU, report)
-
-
-def same(first, second):
-    return all(
-        torch.equal(first.checkpoint.weights[name], second.checkpoint.weights[name])
-        for name in first.checkpoint.weights
-    )
-
-
 @pytest.mark.parametrize("kill_at", [3, 4, 7, 12])
-def test_killed_and_resumed_equals_uninterrupted(tiny, splits, tmp_path, kill_at):
+def test_killed_and_resumed_equals_uninterrupted(tiny, splits, tmp_path, kill_at, run, same, killed):
     whole = run(tiny(), splits, tmp_path / "whole")
-    with pytest.raises(Killed):
+    with pytest.raises(killed):
         run(tiny(), splits, tmp_path / "cut", kill_at)
     resumed = run(tiny(), splits, tmp_path / "cut")
     assert resumed.resumed_from == kill_at // 4 * 4 - (4 if kill_at == 12 else 0)
@@ -45,13 +24,13 @@ def test_killed_and_resumed_equals_uninterrupted(tiny, splits, tmp_path, kill_at
     assert train.curve_csv(whole.rows) == train.curve_csv(resumed.rows)
 
 
-def test_the_checkpoint_file_has_the_same_bytes_twice(tiny, splits, tmp_path):
+def test_the_checkpoint_file_has_the_same_bytes_twice(tiny, splits, tmp_path, run):
     for name in ("a", "b"):
         save_checkpoint(tmp_path / name, run(tiny(), splits, tmp_path / f"work {name}").checkpoint)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_evaluation_and_checkpoint_cadence_change_no_weight(tiny, splits, tmp_path):
+def test_evaluation_and_checkpoint_cadence_change_no_weight(tiny, splits, tmp_path, run, same):
     base = run(tiny(), splits, tmp_path / "base")
     other = run(
         tiny("train.valid_every=0", "train.checkpoint_every=5", "train.log_every=1"), splits, tmp_path / "other"
@@ -62,13 +41,13 @@ def test_evaluation_and_checkpoint_cadence_change_no_weight(tiny, splits, tmp_pa
 @pytest.mark.parametrize(
     "override", ["train.seed=1", "train.learning_rate=0.01", "model.dropout=0.0", "train.flip=false"]
 )
-def test_every_such_parameter_changes_the_weights(tiny, splits, tmp_path, override):
+def test_every_such_parameter_changes_the_weights(tiny, splits, tmp_path, override, run, same):
     assert not same(run(tiny(), splits, tmp_path / "base"), run(tiny(override), splits, tmp_path / "other"))
 
 
-def test_a_damaged_newest_state_falls_back_to_the_one_before(tiny, splits, tmp_path, capsys):
+def test_a_damaged_newest_state_falls_back_to_the_one_before(tiny, splits, tmp_path, capsys, run, same, killed):
     whole = run(tiny(), splits, tmp_path / "whole")
-    with pytest.raises(Killed):
+    with pytest.raises(killed):
         run(tiny(), splits, tmp_path / "cut", kill_at=9)
     newest = sorted((tmp_path / "cut").glob("step-*.pt"))[-1]
     newest.write_bytes(newest.read_bytes()[:-100])
@@ -78,8 +57,8 @@ def test_a_damaged_newest_state_falls_back_to_the_one_before(tiny, splits, tmp_p
     assert same(whole, resumed)
 
 
-def test_a_full_disk_while_a_state_is_written_keeps_the_old_one(tiny, splits, tmp_path, monkeypatch):
-    with pytest.raises(Killed):
+def test_a_full_disk_while_a_state_is_written_keeps_the_old_one(tiny, splits, tmp_path, monkeypatch, run, killed):
+    with pytest.raises(killed):
         run(tiny(), splits, tmp_path / "work", kill_at=6)
     before = sorted(path.name for path in (tmp_path / "work").iterdir())
 
@@ -95,18 +74,18 @@ def test_a_full_disk_while_a_state_is_written_keeps_the_old_one(tiny, splits, tm
     assert sorted(path.name for path in (tmp_path / "work").iterdir()) == before
 
 
-def test_only_two_states_are_kept(tiny, splits, tmp_path):
-    with pytest.raises(Killed):
+def test_only_two_states_are_kept(tiny, splits, tmp_path, run, killed):
+    with pytest.raises(killed):
         run(tiny("train.checkpoint_every=1"), splits, tmp_path / "work", kill_at=7)
     assert len(list((tmp_path / "work").iterdir())) == state.KEEP
 
 
-def test_a_loss_that_is_not_finite_stops_and_says_where(tiny, splits, tmp_path):
+def test_a_loss_that_is_not_finite_stops_and_says_where(tiny, splits, tmp_path, run):
     with pytest.raises(ValueError, match=r"train: the loss is (nan|inf) within the .* \(learning rate .*\); lower"):
         run(tiny("train.learning_rate=1e30", "train.clip_norm=1e30"), splits, tmp_path)
 
 
-def test_the_curve_has_means_and_held_out_losses(tiny, splits, tmp_path):
+def test_the_curve_has_means_and_held_out_losses(tiny, splits, tmp_path, run):
     rows = run(tiny("train.steps=11"), splits, tmp_path).rows
     assert [row["step"] for row in rows] == [3, 6, 9, 11]
     assert ["valid_loss" in row for row in rows] == [False, True, False, True]
@@ -116,14 +95,14 @@ def test_the_curve_has_means_and_held_out_losses(tiny, splits, tmp_path):
     assert rows[3]["loss"] == pytest.approx(sum(row["loss"] for row in every[9:11]) / 2)
 
 
-def test_training_lowers_the_held_out_loss_for_every_target(tiny, splits, tmp_path):
+def test_training_lowers_the_held_out_loss_for_every_target(tiny, splits, tmp_path, run):
     for target in ("eps", "x0", "v"):
         rows = run(tiny(f"objective.target={target}", "train.steps=60"), splits, tmp_path / target).rows
         held_out = [row["valid_loss"] for row in rows if "valid_loss" in row]
         assert held_out[-1] < 0.8 * held_out[0]
 
 
-def test_golden_losses(tiny, splits, tmp_path):
+def test_golden_losses(tiny, splits, tmp_path, run):
     """Regenerate on purpose only: beside it stand the properties above."""
     rows = run(tiny(), splits, tmp_path).rows
     found = [round(row["loss"], 4) for row in rows]
@@ -184,7 +163,7 @@ def test_ema_ramps_up_and_then_decays(tiny):
     torch.testing.assert_close(ema.state_dict()[name], 0.5 * before + 0.5 * net.state_dict()[name])
 
 
-def test_a_checkpoint_explains_itself(tiny, splits, tmp_path):
+def test_a_checkpoint_explains_itself(tiny, splits, tmp_path, run):
     trained = run(tiny(), splits, tmp_path / "work")
     save_checkpoint(tmp_path / "ema.safetensors", trained.checkpoint)
     loaded = load_checkpoint(tmp_path / "ema.safetensors")
@@ -194,7 +173,7 @@ def test_a_checkpoint_explains_itself(tiny, splits, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["cut", "header", "foreign", "missing"])
-def test_a_damaged_checkpoint_is_refused_in_one_line(tiny, splits, tmp_path, damage):
+def test_a_damaged_checkpoint_is_refused_in_one_line(tiny, splits, tmp_path, damage, run):
     path = tmp_path / "ema.safetensors"
     save_checkpoint(path, run(tiny("train.steps=1"), splits, tmp_path / "work").checkpoint)
     content = path.read_bytes()

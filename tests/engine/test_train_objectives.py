@@ -27,25 +27,6 @@ OPTIONS = {
 }
 
 
-class Killed(Exception):
-    """Stands for kill -9 between two steps."""
-
-
-def run(params, splits, work, kill_at=None):
-    work.mkdir(exist_ok=True)
-
-    def report(progress):
-        if progress.step == kill_at:
-            raise Killed
-
-    return train.train(params, *splits, work, CPU, report)
-
-
-def same(first, second):
-    weights, others = first.checkpoint.weights, second.checkpoint.weights
-    return all(torch.equal(weights[name], others[name]) for name in weights)
-
-
 def batch(t, size=8, seed=0):
     index = torch.arange(len(t))
     x0 = randomness.normal(seed, "test x0", 0, index, (1, size, size)).clamp(-1, 1)
@@ -122,11 +103,13 @@ def test_gradients_reach_every_parameter(tiny, option, precision):
 
 @pytest.mark.parametrize("kill_at", [7, 11])
 @pytest.mark.parametrize("process", [[], LEARNED_BOUND])
-def test_importance_sampling_killed_and_resumed_equals_uninterrupted(tiny, splits, tmp_path, kill_at, process):
+def test_importance_sampling_killed_and_resumed_equals_uninterrupted(
+    tiny, splits, tmp_path, kill_at, process, run, same, killed
+):
     """Four times only, so that their histories are full from step 6 or so on, and batches hold duplicates."""
     overrides = [*process, "objective.time_sampling=importance", "schedule.T=4", "sample.steps=4"]
     whole = run(tiny(*overrides), splits, tmp_path / "whole")
-    with pytest.raises(Killed):
+    with pytest.raises(killed):
         run(tiny(*overrides), splits, tmp_path / "cut", kill_at)
     resumed = run(tiny(*overrides), splits, tmp_path / "cut")
     assert resumed.resumed_from == kill_at // 4 * 4
@@ -134,26 +117,26 @@ def test_importance_sampling_killed_and_resumed_equals_uninterrupted(tiny, split
     assert whole.rows == resumed.rows
 
 
-def test_a_lost_history_would_be_noticed(tiny, splits, tmp_path, monkeypatch):
+def test_a_lost_history_would_be_noticed(tiny, splits, tmp_path, monkeypatch, run, same, killed):
     """The test above can fail: a resumed run that begins with an empty history trains other weights."""
     overrides = ["objective.time_sampling=importance", "schedule.T=4", "sample.steps=4"]
     whole = run(tiny(*overrides), splits, tmp_path / "whole")
-    with pytest.raises(Killed):
+    with pytest.raises(killed):
         run(tiny(*overrides), splits, tmp_path / "cut", kill_at=11)
     monkeypatch.setattr("ddpm.engine.state.LossHistory", lambda *_: None)
     assert not same(whole, run(tiny(*overrides), splits, tmp_path / "cut"))
 
 
 @pytest.mark.parametrize("option", ["everything", "score, continuous"])
-def test_other_objectives_resume_bit_for_bit(tiny, splits, tmp_path, option):
+def test_other_objectives_resume_bit_for_bit(tiny, splits, tmp_path, option, run, same, killed):
     params = tiny(*OPTIONS[option], "objective.offset_noise=0.1", "objective.time_sampling=antithetic")
     whole = run(params, splits, tmp_path / "whole")
-    with pytest.raises(Killed):
+    with pytest.raises(killed):
         run(params, splits, tmp_path / "cut", kill_at=6)
     assert same(whole, run(params, splits, tmp_path / "cut"))
 
 
-def test_every_objective_trains_other_weights(tiny, splits, tmp_path):
+def test_every_objective_trains_other_weights(tiny, splits, tmp_path, run, same):
     overrides = [
         *(f"objective.target={name}" for name in ("eps", "x0", "v", "score")),
         *(f"objective.weighting={name}" for name in ("min-snr", "p2", "truncated-snr", "vlb")),

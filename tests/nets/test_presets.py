@@ -53,7 +53,7 @@ def test_presets_have_these_sizes(name):
     assert count_macs(net) / 1e9 == pytest.approx(SIZES[name][3], rel=0.005)
 
 
-def test_adm_is_the_published_size():
+def test_adm_with_labels_and_learned_variance_is_counted():
     # 295.9 M with labels and learned variance; beyond it, our null label is one row of the embedding.
     learned = ("objective.variance=learned", "objective.vlb_weight=0.001")
     net = build("adm-64", *learned, num_classes=1000)
