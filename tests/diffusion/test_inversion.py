@@ -5,11 +5,10 @@ from itertools import pairwise
 import pytest
 import torch
 
-from ddpm.diffusion.process import Prediction
 from ddpm.diffusion.samplers.ddim import ddim
 from ddpm.diffusion.samplers.inversion import invert, rising
 from ddpm.diffusion.samplers.steps import Settings
-from ddpm.diffusion.schedule import SCHEDULES, at
+from ddpm.diffusion.schedule import SCHEDULES
 from ddpm.diffusion.sde import sub_vp, ve, vp_linear
 
 MEAN, STD = 0.4, 0.3
@@ -22,49 +21,44 @@ PROCESSES = {
 X0 = MEAN + STD * torch.randn(4, 1, 3, 3, generator=torch.Generator().manual_seed(0)).double()
 
 
-def gaussian(schedule):
-    def denoise(x_t, t):
-        a, b = at(schedule, t, x_t)
-        x0_hat = MEAN + a * STD**2 / (a**2 * STD**2 + b**2) * (x_t - a * MEAN)
-        return Prediction(x0_hat, (x_t - a * x0_hat) / b)
-
-    return denoise
-
-
-def encode(schedule, num_steps):
-    *_, last = invert(gaussian(schedule), schedule, X0, rising(schedule, num_steps))
+def encode(gaussian, schedule, num_steps):
+    *_, last = invert(gaussian.denoiser(schedule), schedule, X0, rising(schedule, num_steps))
     return last
 
 
 @pytest.mark.parametrize("name", sorted(PROCESSES))
-def test_latents_converge_to_the_exact_flow_with_order_one(name):
+def test_latents_converge_to_the_exact_flow_with_order_one(name, gaussian):
     schedule = PROCESSES[name]
     first, last = schedule.path([1, schedule.T])
     std_1, std_T = ((s.signal**2 * STD**2 + s.noise**2) ** 0.5 for s in (first, last))
     exact = last.signal * MEAN + std_T * (X0 - first.signal * MEAN) / std_1
-    errors = [float((encode(schedule, num_steps).x_s - exact).abs().max()) for num_steps in (125, 250, 500)]
+    errors = [float((encode(gaussian, schedule, num_steps).x_s - exact).abs().max()) for num_steps in (125, 250, 500)]
     for coarse, fine in pairwise(errors):
         assert 1.6 < coarse / fine < 2.6
 
 
 @pytest.mark.parametrize("name", sorted(PROCESSES))
-def test_the_way_there_and_back_errs_by_order_one(name):
+def test_the_way_there_and_back_errs_by_order_one(name, gaussian):
     schedule = PROCESSES[name]
     errors = []
     for num_steps in (125, 250, 500):
         steps = rising(schedule, num_steps)[::-1]
-        *_, last = ddim(gaussian(schedule), schedule, encode(schedule, num_steps).x_s, steps, None, Settings())
+        *_, last = ddim(
+            gaussian.denoiser(schedule), schedule, encode(gaussian, schedule, num_steps).x_s, steps, None, Settings()
+        )
         assert last.s == 1
         errors.append(float((last.x_s - X0).abs().max()))
     for coarse, fine in pairwise(errors):
         assert 1.6 < coarse / fine < 2.6
 
 
-def test_a_state_says_where_it_is_and_what_was_believed_before():
+def test_a_state_says_where_it_is_and_what_was_believed_before(gaussian):
     schedule = PROCESSES["chain"]
-    states = list(invert(gaussian(schedule), schedule, X0, [1, 250, 1000]))
+    states = list(invert(gaussian.denoiser(schedule), schedule, X0, [1, 250, 1000]))
     assert [state.s for state in states] == [250, 1000]
-    torch.testing.assert_close(states[0].x0_hat, gaussian(schedule)(X0, torch.ones(4, dtype=torch.int64)).x0_hat)
+    torch.testing.assert_close(
+        states[0].x0_hat, gaussian.denoiser(schedule)(X0, torch.ones(4, dtype=torch.int64)).x0_hat
+    )
 
 
 @pytest.mark.parametrize(("T", "num_steps"), [(1000, 50), (1000, 1000), (1000, 1), (10, 3)])
@@ -75,6 +69,6 @@ def test_steps_rise_from_1_to_T(T, num_steps):
     assert all(s < t and isinstance(t, int) for s, t in pairwise(steps))
 
 
-def test_a_start_at_0_is_refused():
+def test_a_start_at_0_is_refused(gaussian):
     with pytest.raises(ValueError, match=r"invert: steps must begin above 0, .* got 0; use 1"):
-        next(invert(gaussian(PROCESSES["chain"]), PROCESSES["chain"], X0, [0, 10]))
+        next(invert(gaussian.denoiser(PROCESSES["chain"]), PROCESSES["chain"], X0, [0, 10]))

@@ -3,10 +3,9 @@
 import pytest
 import torch
 
-from ddpm.diffusion.process import Prediction
 from ddpm.diffusion.samplers import SAMPLERS
 from ddpm.diffusion.samplers.steps import SPACINGS, Settings
-from ddpm.diffusion.schedule import SCHEDULES, at
+from ddpm.diffusion.schedule import SCHEDULES
 from ddpm.diffusion.sde import sub_vp, ve, vp, vp_linear
 
 MEAN, STD = 0.4, 0.3
@@ -21,17 +20,6 @@ PROCESSES = {
 }
 
 
-def gaussian(schedule, mean=MEAN, std=STD):
-    """E[x0 | x_t] of data N(mean, std^2), and the eps that agrees with it."""
-
-    def denoise(x_t, t):
-        a, b = at(schedule, t, x_t)
-        x0_hat = mean + a * std**2 / (a**2 * std**2 + b**2) * (x_t - a * mean)
-        return Prediction(x0_hat, (x_t - a * x0_hat) / b)
-
-    return denoise
-
-
 def law(schedule, t):
     """Mean and standard deviation of x_t."""
     (scales,) = schedule.path([t])
@@ -43,8 +31,8 @@ def start(schedule, count=3, dtype=torch.float64):
     return schedule.prior_scale * torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
 
 
-def run(schedule, x_T, tolerance, steps):
-    return list(SAMPLERS["ode"](gaussian(schedule), schedule, x_T, steps, None, Settings(tolerance=tolerance)))
+def run(gaussian, schedule, x_T, tolerance, steps):
+    return list(SAMPLERS["ode"](gaussian.denoiser(schedule), schedule, x_T, steps, None, Settings(tolerance=tolerance)))
 
 
 # What errors of single steps add up to. Interpolated tables bend at every whole step, and an error estimate that
@@ -57,53 +45,55 @@ LARGEST_ERROR = {
 
 @pytest.mark.parametrize("name", sorted(PROCESSES))
 @pytest.mark.parametrize("tolerance", [1e-4, 1e-7])
-def test_the_flow_of_gaussian_data_is_followed_within_the_tolerance(name, tolerance):
+def test_the_flow_of_gaussian_data_is_followed_within_the_tolerance(name, tolerance, gaussian):
     schedule = PROCESSES[name]
     x_T = start(schedule)
     mean_T, std_T = law(schedule, schedule.T)
-    states = run(schedule, x_T, tolerance, [schedule.T, schedule.T // 2, 1.5, 1, 0])
+    states = run(gaussian, schedule, x_T, tolerance, [schedule.T, schedule.T // 2, 1.5, 1, 0])
     assert [state.s for state in states] == [schedule.T // 2, 1.5, 1, 0]
     for state in states[:-1]:
         mean, std = law(schedule, state.s)
         error = (state.x_s - mean - std * (x_T - mean_T) / std_T).abs().max()
         assert float(error) < LARGEST_ERROR[name][tolerance]
-        belief = gaussian(schedule)(state.x_s, torch.full((3,), state.s).double()).x0_hat
+        belief = gaussian.denoiser(schedule)(state.x_s, torch.full((3,), state.s).double()).x0_hat
         torch.testing.assert_close(state.x0_hat, belief, rtol=1e-6, atol=1e-8)
-    last = gaussian(schedule)(states[-2].x_s, torch.ones(3).double()).x0_hat
+    last = gaussian.denoiser(schedule)(states[-2].x_s, torch.ones(3).double()).x0_hat
     torch.testing.assert_close(states[-1].x_s, last)
 
 
 @pytest.mark.parametrize("name", ["chain", "sub-vp cosine", "ve"])
-def test_float32_follows_the_flow_as_well(name):
+def test_float32_follows_the_flow_as_well(name, gaussian):
     schedule = PROCESSES[name]
     x_T = start(schedule, dtype=torch.float32)
     mean_T, std_T = law(schedule, schedule.T)
     mean, std = law(schedule, 1)
-    *_, before, last = run(schedule, x_T, 1e-6, [schedule.T, 1, 0])
+    *_, before, last = run(gaussian, schedule, x_T, 1e-6, [schedule.T, 1, 0])
     torch.testing.assert_close(before.x_s, mean + std * (x_T - mean_T) / std_T, rtol=1e-3, atol=1e-3)
     assert last.x_s.dtype == torch.float32
 
 
-def test_the_last_state_is_the_belief_at_t_1_wherever_the_steps_stop():
+def test_the_last_state_is_the_belief_at_t_1_wherever_the_steps_stop(gaussian):
     schedule = PROCESSES["chain"]
     x_T = start(schedule)
-    finals = [run(schedule, x_T, 1e-6, SPACINGS[spacing](schedule, 7))[-1] for spacing in ("trailing", "karras")]
+    finals = [
+        run(gaussian, schedule, x_T, 1e-6, SPACINGS[spacing](schedule, 7))[-1] for spacing in ("trailing", "karras")
+    ]
     torch.testing.assert_close(finals[0].x_s, finals[1].x_s, rtol=1e-4, atol=1e-4)
-    assert [state.s for state in run(schedule, x_T, 1e-3, SPACINGS["trailing"](schedule, 7))][-1] == 0
+    assert [state.s for state in run(gaussian, schedule, x_T, 1e-3, SPACINGS["trailing"](schedule, 7))][-1] == 0
 
 
-def test_image_i_does_not_depend_on_its_batch():
+def test_image_i_does_not_depend_on_its_batch(gaussian):
     schedule = PROCESSES["chain"]
     x_T = start(schedule, count=4, dtype=torch.float32) * torch.tensor([0.1, 1, 3, 20]).reshape(-1, 1, 1, 1)
-    together = run(schedule, x_T, 1e-4, [1000, 300, 0])
+    together = run(gaussian, schedule, x_T, 1e-4, [1000, 300, 0])
     for i in range(4):
-        alone = run(schedule, x_T[i : i + 1], 1e-4, [1000, 300, 0])
+        alone = run(gaussian, schedule, x_T[i : i + 1], 1e-4, [1000, 300, 0])
         for one, many in zip(alone, together, strict=True):
             assert torch.equal(one.x_s[0], many.x_s[i])
 
 
-def test_it_runs_where_samples_are_drawn_without_gradients():
+def test_it_runs_where_samples_are_drawn_without_gradients(gaussian):
     schedule = PROCESSES["sub-vp cosine"]
     with torch.inference_mode():
-        inside = run(schedule, start(schedule), 1e-4, [100, 1, 0])[-1].x_s
-    torch.testing.assert_close(inside.clone(), run(schedule, start(schedule), 1e-4, [100, 1, 0])[-1].x_s)
+        inside = run(gaussian, schedule, start(schedule), 1e-4, [100, 1, 0])[-1].x_s
+    torch.testing.assert_close(inside.clone(), run(gaussian, schedule, start(schedule), 1e-4, [100, 1, 0])[-1].x_s)
