@@ -4,7 +4,7 @@ There are no defaults here: a default inside a model would be a parameter that n
 know stands in `rules`; how the file is read stands in `params_file`.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -99,24 +99,45 @@ class ObjectiveParams(Section):
 
 
 class TrainParams(Section):
-    """Optimization, averaging and cadence."""
+    """Optimization, averaging and cadence.
+
+    The budget is the one of steps, images and epochs that is not 0. weight_decay is read by adamw. Of the averages,
+    the first one named (of the decays, else of the widths) is measured and sampled from.
+    """
 
     seed: int = Seed
-    steps: int = Count
+    steps: int = Field(ge=0)
+    images: int = Field(ge=0)
+    epochs: int = Field(ge=0)
     batch: int = Count
+    accumulate: int = Count
+    devices: Literal["auto"] | Annotated[int, Count]
+    parallel: Literal["ddp", "fsdp"]
     optimizer: Literal["adam", "adamw"]
+    betas: list[float] = Pair
+    weight_decay: float = Field(ge=0)
     learning_rate: float = Field(gt=0)
     warmup_steps: int = Field(ge=0)
-    clip_norm: float = Field(gt=0)
-    ema_decay: float = Field(ge=0, lt=1)
+    decay: Literal["constant", "cosine"]
+    clip_norm: float = Field(ge=0)
+    ema_decays: list[float]
+    ema_widths: list[float]
+    snapshot_every: int = Field(ge=0)
+    choose: Literal["last", "best"]
     flip: bool
     precision: Precision
     compile: bool
+    cuda_graphs: bool
     deterministic: bool
     log_every: int = Count
     valid_every: int = Field(ge=0)
     valid_images: int = Count
-    checkpoint_every: int = Count
+    preview_every: int = Field(ge=0)
+    preview_images: int = Count
+    preview_steps: int = Count
+    checkpoint_every: int = Field(ge=0)
+    checkpoint_minutes: float = Field(ge=0)
+    keep_states: int = Count
 
 
 class SampleParams(Section):

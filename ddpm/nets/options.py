@@ -6,6 +6,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from ddpm.nets.norm import GroupNorm
+
 NORM_GROUPS = 32
 """Groups of every norm (Ho et al. 2020)."""
 
@@ -52,9 +54,9 @@ class Options:
     downsample_padding: DownsamplePadding = "asymmetric"
     norm_eps: float = 1e-6
 
-    def norm(self, channels: int) -> nn.GroupNorm:
+    def norm(self, channels: int) -> GroupNorm:
         """The one normalization in the net: 32 groups."""
-        return nn.GroupNorm(NORM_GROUPS, channels, eps=self.norm_eps)
+        return GroupNorm(NORM_GROUPS, channels, eps=self.norm_eps)
 
     def conv(self, in_channels: int, channels: int, width: int = 3, stride: int = 1) -> nn.Conv2d:
         """A convolution with an odd window, padded alike on all sides; stride 1 keeps the resolution."""
