@@ -1,12 +1,16 @@
 """`python -m ddpm`: the commands. Help answers without torch and without mlflow."""
 
 import os
+import signal
 import sys
 import warnings
 from importlib import import_module
 from keyword import iskeyword
+from pathlib import Path
 
 import click
+
+from ddpm.experiment.interruption import Interrupted
 
 COMMANDS = {
     "recipe": "Choose a documented experiment and write params.yaml.",
@@ -44,6 +48,11 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Remember the command line: work on several devices starts it again."""
+        ctx.meta["ddpm.arguments"] = list(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> object:
         """Say in one line what a user caused or the machine refused; DDPM_TRACEBACK=1 shows where."""
         warnings.showwarning = _show_warning
@@ -52,7 +61,24 @@ class Commands(click.Group):
         except (ValueError, OSError) as error:
             if os.environ.get("DDPM_TRACEBACK"):
                 raise
-            raise click.ClickException(_message(error)) from None
+            return _refuse(ctx, _message(error))
+        except Interrupted as stopped:
+            click.echo(str(stopped), err=True)
+            ctx.exit(128 + stopped.signal)
+        except KeyboardInterrupt:
+            ctx.exit(128 + signal.SIGINT)
+
+
+def _refuse(ctx: click.Context, message: str) -> object:
+    """End with one line of error. One of several processes hands it to the one that started them, and ends in peace:
+
+    a process that fails is started again, which would not help here.
+    """
+    refusal = os.environ.get("DDPM_REFUSAL")
+    if refusal is None:
+        raise click.ClickException(message)
+    Path(refusal).write_text(message)
+    return ctx.exit(0)
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

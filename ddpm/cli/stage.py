@@ -16,6 +16,7 @@ from ddpm.experiment.stages import STAGES
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ddpm.engine.distributed import Team
     from ddpm.experiment.params import Params
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -67,6 +68,37 @@ def device_option(command: Command) -> Command:
     )(command)
 
 
+def devices_option(command: Command) -> Command:
+    """--devices for the commands whose result does not depend on how many processes share the work."""
+    return click.option(
+        "--devices",
+        default="auto",
+        show_default=True,
+        envvar="DDPM_DEVICES",
+        show_envvar=True,
+        help="Processes that share the work: a number, or auto: one per GPU, one on a CPU.",
+    )(command)
+
+
+def spread(devices: str | int, device: str) -> bool:
+    """Start this command again in several processes, if `devices` asks for more than one, and wait for them.
+
+    Returns:
+        Whether it did: then all is done. False in each of those processes, and where one process is enough.
+
+    Raises:
+        ValueError: devices is neither `auto` nor a number, or there are not so many.
+    """
+    from ddpm.engine.distributed import count_devices, launch, launched
+
+    if devices != "auto" and not str(devices).isdecimal():
+        raise ValueError(f"--devices must be auto or a number, got {devices}")
+    if launched() or (count := count_devices(devices, device)) == 1:
+        return False
+    launch(count, click.get_current_context().meta["ddpm.arguments"])
+    return True
+
+
 def weights_options(command: Command) -> Command:
     """--weights and --download for the commands that may need the Inception network."""
     for option in (
@@ -101,24 +133,27 @@ class Recorder:
 
 
 @contextmanager
-def recorded(stage: str, params: "Params", device: str, standard: bool) -> Iterator[Recorder]:
+def recorded(stage: str, params: "Params", team: "Team", standard: bool) -> Iterator[Recorder]:
     """Mirror a stage in MLflow: start before the work, numbers and files after it, the error if it fails.
 
     Args:
         stage: a key of `ddpm.experiment.stages.STAGES`.
         params: what the run is keyed by.
-        device: device type, a tag of the stage.
+        team: its device type is a tag of the stage; only its first process mirrors.
         standard: whether all inputs and outputs are the pipeline's own. A run on other files is not mirrored: it would
             be filed under parameters that did not make it.
     """
     from ddpm.experiment import tracking, workspace
 
     started = time.monotonic()
+    if not team.first:
+        yield Recorder(run=None)
+        return
     if not standard:
         click.echo(f"{stage}: explicit inputs or outputs, so this run is not recorded in MLflow", err=True)
         yield Recorder(run=None)
     else:
-        with tracking.stage_run(stage, params.model_dump(), device, workspace.project_root()) as run:
+        with tracking.stage_run(stage, params.model_dump(), team.device.type, workspace.project_root()) as run:
             recorder = Recorder(run=run)
             yield recorder
             run.finish(recorder.numbers, recorder.artifacts)
@@ -126,23 +161,34 @@ def recorded(stage: str, params: "Params", device: str, standard: bool) -> Itera
 
 
 @contextmanager
-def work(stage: str, params: "Params", inputs: Sequence[Path], device: str) -> Iterator[Path]:
-    """The folder of a stage's unfinished state, found again only by the same parameters, inputs and code."""
-    from ddpm.experiment.fingerprint import work_fingerprint
-    from ddpm.experiment.workspace import project_root, work_folder
+def work(stage: str, params: "Params", inputs: Sequence[Path], team: "Team") -> Iterator[Path]:
+    """The folder of a stage's unfinished state, found again only by the same parameters, inputs and code.
 
-    fingerprint = work_fingerprint(stage, params.model_dump(), list(inputs), Path.cwd(), device)
+    The first process of the team locks it, and removes it when all of them have left; the others look in.
+    """
+    from ddpm.experiment.fingerprint import work_fingerprint
+    from ddpm.experiment.workspace import project_root, work_folder, work_path
+
+    fingerprint = work_fingerprint(stage, params.model_dump(), list(inputs), Path.cwd(), team.device.type)
+    if not team.first:
+        team.wait()  # for the lock
+        yield work_path(stage, fingerprint, project_root())
+        team.wait()
+        return
     with work_folder(stage, fingerprint, project_root()) as folder:
+        team.wait()
         yield folder
+        team.wait()
 
 
 @contextmanager
-def progress(description: str, total: int, unit: str) -> Iterator[Any]:
-    """A progress bar on stderr with rate and ETA; few lines when stderr is not a terminal."""
+def progress(description: str, total: int, unit: str, shown: bool = True) -> Iterator[Any]:
+    """A progress bar on stderr with rate and ETA; few lines when stderr is not a terminal, none if not `shown`."""
     from tqdm import tqdm
 
     interval = 0.1 if sys.stderr.isatty() else 15.0
-    with tqdm(total=total, desc=description, unit=f" {unit}", mininterval=interval, dynamic_ncols=True) as bar:
+    look = {"unit": f" {unit}", "mininterval": interval, "dynamic_ncols": True, "disable": not shown}
+    with tqdm(total=total, desc=description, **look) as bar:
         yield bar
 
 

@@ -1,10 +1,12 @@
 """Where and how exactly numbers are computed: device, determinism, precision."""
 
+import ctypes
 import os
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -40,9 +42,24 @@ def require_precision(precision: str, device: torch.device) -> None:
         raise ValueError(f"precision fp16 needs a GPU, got device {device}; use bf16 or float32")
 
 
-def memory_format(device: torch.device) -> torch.memory_format:
-    """channels_last for the tensor cores of a GPU; contiguous on a CPU, whose channels_last group norm is slow."""
-    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
+def memory_format(device: torch.device, channels: int) -> torch.memory_format:
+    """channels_last for the tensor cores of a GPU, and on a CPU for nets of 128 channels and more.
+
+    Below, a vector of the CPU would hold the channels of several norm groups, and contiguous images are faster
+    (docs/decisions/0010).
+    """
+    return torch.channels_last if device.type == "cuda" or channels >= 128 else torch.contiguous_format
+
+
+def keep_heap() -> None:
+    """Tell glibc to keep freed memory: else every step on a CPU gives its activations back and faults them in again.
+
+    A tenth of a training step (docs/decisions/0015). Other C libraries are left as they are.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, 2**30)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

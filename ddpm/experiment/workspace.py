@@ -68,6 +68,11 @@ def file_lock(path: Path) -> Iterator[None]:
         yield
 
 
+def work_path(stage: str, fingerprint: str, root: Path) -> Path:
+    """Where unfinished state of a stage lies."""
+    return root / "work" / stage / fingerprint[:16]
+
+
 @contextmanager
 def work_folder(stage: str, fingerprint: str, root: Path) -> Iterator[Path]:
     """Yield `work/<stage>/<fingerprint>/` for unfinished state; removed on success, kept on failure.
@@ -77,7 +82,7 @@ def work_folder(stage: str, fingerprint: str, root: Path) -> Iterator[Path]:
     Raises:
         ValueError: another process is running the same stage with the same parameters.
     """
-    folder = root / "work" / stage / fingerprint[:16]
+    folder = work_path(stage, fingerprint, root)
     folder.mkdir(parents=True, exist_ok=True)
     lock = folder.with_suffix(".lock")
     with lock.open("a+") as file:
