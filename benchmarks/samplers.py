@@ -26,6 +26,7 @@ from PIL import Image, ImageDraw
 
 from ddpm.diffusion.samplers import SAMPLERS
 from ddpm.engine.checkpoint import Checkpoint, load_checkpoint
+from ddpm.engine.distributed import alone
 from ddpm.engine.evaluate import distance
 from ddpm.engine.sample import sample_images
 from ddpm.experiment.params import SampleParams
@@ -91,10 +92,10 @@ def measure(
     """Draw the images of one run, and compare them with the reference."""
     with TemporaryDirectory() as folder:
         started = time.perf_counter()
-        drawn = sample_images(checkpoint, sample, Path(folder), CPU, silent)
+        drawn = sample_images(checkpoint, sample, Path(folder), alone(CPU), silent)
         seconds = time.perf_counter() - started
         images: NDArray[np.uint8] = np.load(drawn.path, allow_pickle=False)
-    record = distance(images, reference, extractor, len(images), silent)
+    record = distance(extractor.extract(images), reference, extractor)
     click.echo(f"{label:36} {sample.steps:4} steps {seconds:8.1f} s   {record['value']:.4f}", err=True)
     return Result(label, sample.steps, drawn.nfe, seconds, record, images[:SHOWN])
 
@@ -196,7 +197,8 @@ def main(checkpoint: Path, reference: Path, params: Path, steps: str, num_images
     extractor = build_extractor(statistics.identity["features"], weights=None, download=False, device=CPU)
     wanted = runs(load(params, []).sample, counts, num_images)
     with TemporaryDirectory() as folder:  # the first run of a process is slow: it loads what torch loads late
-        sample_images(loaded, wanted[0][1].model_copy(update={"num_images": 2, "batch": 2}), Path(folder), CPU, silent)
+        few = wanted[0][1].model_copy(update={"num_images": 2, "batch": 2})
+        sample_images(loaded, few, Path(folder), alone(CPU), silent)
     results = [measure(label, loaded, sample, statistics, extractor) for label, sample in wanted]
     command = "python " + " ".join(["benchmarks/samplers.py", *sys.argv[1:]])
     (out.parent / "images").mkdir(parents=True, exist_ok=True)

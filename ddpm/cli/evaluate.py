@@ -14,6 +14,7 @@ from ddpm.cli import stage
 @stage.path_option("--data", stage.PREPARED, "Folder of prepared images (for the floor).")
 @stage.path_option("--out", stage.RESULTS / "metrics.json", "Where the metrics go.")
 @stage.weights_options
+@stage.devices_option
 @stage.device_option
 def evaluate(
     params_path: Path,
@@ -24,6 +25,7 @@ def evaluate(
     out: Path,
     weights: Path | None,
     download: bool,
+    devices: str,
     device: str,
 ) -> None:
     """Measure the distance between samples and real images, in the features of the reference.
@@ -35,32 +37,47 @@ def evaluate(
       python -m ddpm evaluate --samples work/twenty_steps/images.npy --out work/twenty_steps/metrics.json
     """
     params = stage.load_params(params_path, overrides)
+    if stage.spread(devices, device):
+        return
 
-    from ddpm.data.store import open_split
-    from ddpm.engine.device import pick_device, set_determinism
-    from ddpm.engine.evaluate import evaluate as run
+    from ddpm.data.store import images_file, open_split
+    from ddpm.engine import evaluate as engine
+    from ddpm.engine.device import set_determinism
+    from ddpm.engine.distributed import join
+    from ddpm.engine.features import stored_features
     from ddpm.experiment.workspace import require_writable, write_json
     from ddpm.metrics.features import build_extractor
     from ddpm.metrics.statistics import load_statistics
 
-    chosen, place = params.evaluate, pick_device(device)
-    set_determinism(deterministic=True)
-    images, statistics = stage.load_array(samples), load_statistics(reference)
-    if len(images) < chosen.num_images:
-        raise ValueError(f"{samples}: evaluate.num_images {chosen.num_images} needs as many samples, got {len(images)}")
-    images = images[: chosen.num_images]
-    held_out = open_split(data, "valid").images[: chosen.num_images] if chosen.floor else None
-    extractor = build_extractor(statistics.identity["features"], weights=weights, download=download, device=place)
-    require_writable(out)
+    chosen = params.evaluate
     defaults = (stage.SAMPLES / "images.npy", stage.STATISTICS, stage.PREPARED, stage.RESULTS / "metrics.json")
     standard = (samples, reference, data, out) == defaults
-    with (
-        stage.recorded("evaluate", params, place.type, standard) as recorder,
-        stage.progress("evaluate", len(images) + (0 if held_out is None else len(held_out)), "images") as bar,
-    ):
-        recorder.numbers = run(images, held_out, statistics, extractor, chosen.batch, bar.update)
-        recorder.artifacts = [out]
-        write_json(out, recorder.numbers)
-    for name, record in recorder.numbers.items():
-        click.echo(f"{name}@{record['num_images']}: {record['value']:.4f}  ({record['grade']})")
-    click.echo(f"{out}: done. Next: python -m ddpm figures")
+    with join(device) as team:
+        set_determinism(deterministic=True)
+        images, statistics = stage.load_array(samples), load_statistics(reference)
+        if len(images) < chosen.num_images:
+            raise ValueError(
+                f"{samples}: evaluate.num_images {chosen.num_images} needs as many samples, got {len(images)}"
+            )
+        held_out = open_split(data, "valid").images[: chosen.num_images] if chosen.floor else None
+        name = statistics.identity["features"]
+        extractor = build_extractor(name, weights=weights, download=download, device=team.device)
+        sets = engine.image_sets(images[: chosen.num_images], held_out, statistics, extractor)
+        require_writable(out)
+        inputs = [samples, reference, *([data / images_file("valid")] if chosen.floor else [])]
+        with (
+            stage.work("evaluate", params, inputs, team) as work,
+            stage.recorded("evaluate", params, team, standard) as recorder,
+            stage.progress("evaluate", sum(map(len, sets.values())), "images", team.first) as bar,
+        ):
+            rows = {
+                name: stored_features(some, extractor, chosen.batch, work, name, team, bar.update)
+                for name, some in sets.items()
+            }
+            if team.first:
+                recorder.numbers, recorder.artifacts = engine.evaluate(rows, statistics, extractor), [out]
+                write_json(out, recorder.numbers)
+    if team.first:
+        for name, record in recorder.numbers.items():
+            click.echo(f"{name}@{record['num_images']}: {record['value']:.4f}  ({record['grade']})")
+        click.echo(f"{out}: done. Next: python -m ddpm figures")

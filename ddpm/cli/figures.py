@@ -40,6 +40,7 @@ def figures(
     from ddpm.data.store import open_split
     from ddpm.engine.checkpoint import load_checkpoint
     from ddpm.engine.device import pick_device
+    from ddpm.engine.distributed import alone
     from ddpm.engine.figures import Material, draw_figures, figures_of
     from ddpm.experiment.workspace import require_writable
 
@@ -68,7 +69,7 @@ def figures(
     small = (stage.RESULTS / "train.csv", stage.RESULTS / "metrics.json", stage.RESULTS / "figures")
     standard = (checkpoint, samples, data) == inputs and (curve, metrics, out) == small
     with (
-        stage.recorded("figures", params, place.type, standard) as recorder,
+        stage.recorded("figures", params, alone(place), standard) as recorder,
         stage.progress("figures", len(figures_of(material)), "figures") as bar,
     ):
         recorder.artifacts = draw_figures(material, out, bar.update)

@@ -1,39 +1,16 @@
 """Reference statistics: the features of real images, reduced to mean and covariance once per data set."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from ddpm.engine.features import feature_moments
 from ddpm.metrics.features import Extractor
-from ddpm.metrics.moments import Moments, moments
+from ddpm.metrics.images import Features, StoredImages
 from ddpm.metrics.statistics import IDENTITY_KEYS, Statistics
 
-Tick = Callable[[int], object]
 
-
-def feature_moments(images: NDArray[np.uint8], extractor: Extractor, batch: int, tick: Tick) -> Moments:
-    """Mean and scatter of the features of uint8 NHWC images, extracted `batch` at a time."""
-
-    def features() -> Iterator[NDArray[np.float32]]:
-        for first in range(0, len(images), batch):
-            chunk = np.ascontiguousarray(images[first : first + batch])
-            yield extractor.extract(chunk)
-            tick(len(chunk))
-
-    return moments(features())
-
-
-def reference_statistics(
-    images: NDArray[np.uint8],
-    manifest: Mapping[str, Any],
-    split: str,
-    extractor: Extractor,
-    batch: int,
-    tick: Tick,
-) -> Statistics:
-    """Statistics of one prepared split, with the identity that later comparisons are checked against.
+def require_enough(images: StoredImages, split: str) -> None:
+    """Refuse a split that has no covariance.
 
     Raises:
         ValueError: fewer than two images.
@@ -42,7 +19,18 @@ def reference_statistics(
         raise ValueError(
             f"reference.split {split} must hold at least 2 images, got {len(images)}; choose another split"
         )
-    found = feature_moments(images, extractor, batch, tick)
+
+
+def reference_statistics(rows: Features, manifest: Mapping[str, Any], split: str, extractor: Extractor) -> Statistics:
+    """Statistics of one prepared split, with the identity that later comparisons are checked against.
+
+    Args:
+        rows: the features of its images, (images, dim), at least two.
+        manifest: of the prepared images.
+        split: its name in the manifest.
+        extractor: what made the features.
+    """
+    found = feature_moments(rows)
     entry = manifest["splits"][split]
     identity = {
         "features": extractor.name,

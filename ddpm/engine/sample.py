@@ -1,14 +1,12 @@
 """Sampling: image i is a function of (weights, sampler, seed, i), whatever the batch size or an interruption."""
 
-import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ddpm import randomness
@@ -18,10 +16,12 @@ from ddpm.digest import file_sha256
 from ddpm.engine.batches import to_pixels
 from ddpm.engine.build import build_denoiser, build_schedule, build_settings
 from ddpm.engine.checkpoint import Checkpoint
-from ddpm.engine.device import memory_format, require_precision, set_determinism
+from ddpm.engine.device import keep_heap, memory_format, require_precision, set_determinism
+from ddpm.engine.distributed import Team
+from ddpm.engine.rows import Tick, fill_rows
 from ddpm.experiment.params import SampleParams
 from ddpm.experiment.rules import FROM_PURE_NOISE
-from ddpm.experiment.workspace import atomic_path, write_json
+from ddpm.experiment.workspace import atomic_path
 from ddpm.types import Images, Indices, Labels
 
 Trajectories = Callable[[Indices], Iterator[State]]
@@ -75,9 +75,8 @@ def trajectories(
             counted, schedule, checkpoint.objective, checkpoint.model, sample, labels_of(checkpoint, index)
         )
         x_T = scale * randomness.normal(seed, "x_T", 0, index, shape)
-        return SAMPLERS[sample.sampler](
-            denoise, schedule, x_T.to(memory_format=memory_format(device)), steps, noise, settings
-        )
+        x_T = x_T.to(memory_format=memory_format(device, checkpoint.model.channels))
+        return SAMPLERS[sample.sampler](denoise, schedule, x_T, steps, noise, settings)
 
     return start
 
@@ -87,54 +86,43 @@ def labels_of(checkpoint: Checkpoint, index: Indices) -> Labels | None:
     return index % checkpoint.model.num_classes if checkpoint.model.num_classes else None
 
 
-def sample_images(
-    checkpoint: Checkpoint, sample: SampleParams, work: Path, device: torch.device, tick: Callable[[int], None]
-) -> Drawn:
+def sample_images(checkpoint: Checkpoint, sample: SampleParams, work: Path, team: Team, tick: Tick) -> Drawn:
     """Draw `sample.num_images` images into `work/images.npy` (uint8 NHWC), going on where an earlier call was stopped.
 
     Every batch has the same size (the last one draws a few images too many and drops them), so that a compiled net
-    has one shape. NFE counts what the net was really given, those few images included.
+    has one shape, and that an image is the same on any number of processes. NFE counts what the net was really given,
+    those few images included.
+
+    Args:
+        tick: called by the first process with the number of images that were finished by all since the last call.
     """
-    size = checkpoint.data.image_size
-    shape = (sample.num_images, size, size, checkpoint.data.channels)
-    path, done_file = work / "images.npy", work / "done.json"
-    state = json.loads(done_file.read_text()) if done_file.is_file() and path.is_file() else {}
-    done, evaluations = state.get("images", 0), state.get("evaluations", 0)
-    images = np.load(path, mmap_mode="r+", allow_pickle=False) if done else _reserve(path, shape)
+    if team.device.type == "cpu":
+        keep_heap()
+    size, evaluations = checkpoint.data.image_size, 0
 
     def seen(num_images: int) -> None:
         nonlocal evaluations
         evaluations += num_images
 
-    start = trajectories(checkpoint, sample, sample.seed, device, seen)
-    tick(done)
-    with torch.inference_mode():
-        for first in range(done, sample.num_images, sample.batch):
-            last = min(first + sample.batch, sample.num_images)
-            images[first:last] = _final(start(torch.arange(first, first + sample.batch, device=device)))[: last - first]
-            images.flush()
-            write_json(done_file, {"images": last, "evaluations": evaluations})
-            tick(last - first)
-    num_batches = -(-sample.num_images // sample.batch)
-    return Drawn(path, evaluations / (num_batches * sample.batch))
+    start = trajectories(checkpoint, sample, sample.seed, team.device, seen)
+
+    def draw(first: int, last: int) -> tuple[NDArray[np.uint8], int]:
+        nonlocal evaluations
+        evaluations = 0
+        with torch.inference_mode():
+            images = _final(start(torch.arange(first, first + sample.batch, device=team.device)))
+        return images[: last - first], evaluations
+
+    path, shape = work / "images.npy", (sample.num_images, size, size, checkpoint.data.channels)
+    counts = fill_rows(path, work / "evaluations.npy", shape, np.uint8, sample.batch, draw, team, tick)
+    return Drawn(path, int(counts.sum()) / (len(counts) * sample.batch))
 
 
-def _reserve(path: Path, shape: tuple[int, ...]) -> np.memmap:
-    """A new array on disk with all its blocks taken: a full disk is an OSError now, not a bus error in the middle."""
-    images: np.memmap = open_memmap(path, "w+", np.uint8, shape)
-    with path.open("rb+") as file:
-        try:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-        except OSError as error:
-            error.filename = str(path)
-            raise
-    return images
-
-
-def _final(states: Iterator[State]) -> np.ndarray:
+def _final(states: Iterator[State]) -> NDArray[np.uint8]:
     for state in states:
         last = state
-    return to_pixels(last.x_s).cpu().numpy()
+    images: NDArray[np.uint8] = to_pixels(last.x_s).cpu().numpy()
+    return images
 
 
 def require_settings(checkpoint: Checkpoint, sample: SampleParams, device: torch.device) -> None:

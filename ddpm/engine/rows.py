@@ -1,0 +1,116 @@
+"""Rows that processes share batch by batch: one array on disk, which survives kill -9 and any number of processes.
+
+Beside the rows lies one mark per batch, int64, 0 while the batch is not finished. A mark is written when its rows are
+on the disk, so each process loses at most the batch that it was at.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from ddpm.engine.distributed import Team
+from ddpm.experiment.workspace import atomic_path
+
+Tick: TypeAlias = Callable[[int], object]
+"""Told how many more rows are finished, by all processes together."""
+Compute: TypeAlias = Callable[[int, int], tuple[NDArray[Any], int]]
+"""(first, last) -> rows first..last-1 and the mark of the batch, above 0."""
+
+
+def fill_rows(
+    path: Path,
+    marks_path: Path,
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    batch: int,
+    compute: Compute,
+    team: Team,
+    tick: Tick,
+) -> NDArray[np.int64]:
+    """Compute all rows of the array at `path` in fixed batches; finished ones of an earlier call are kept.
+
+    The unfinished batches are dealt out to the processes of the team. Which process computes a batch changes no row.
+
+    Args:
+        path: .npy, reserved by the first process.
+        marks_path: .npy of the marks; where it exists, `path` is reserved.
+        shape: of the whole array.
+        batch: rows at once; only the last batch may have fewer.
+        tick: called by the first process only; at first with what an earlier call had finished.
+
+    Returns:
+        The marks of all batches, in every process, when all rows are there.
+
+    Raises:
+        ValueError: the processes run on several machines.
+        OSError: the disk is full.
+    """
+    _require_one_machine(team)
+    if team.first and not marks_path.is_file():
+        _reserve(path, shape, dtype)
+        with atomic_path(marks_path) as temporary, temporary.open("wb") as file:
+            np.save(file, np.zeros(-(-shape[0] // batch), np.int64), allow_pickle=False)
+    team.wait()
+    marks: NDArray[np.int64] = np.load(marks_path, mmap_mode="r", allow_pickle=False)  # sees what the others write
+    mine = np.flatnonzero(marks == 0)[team.rank :: team.count]
+    team.wait()  # all deal the same batches, before anybody marks one
+    told = 0
+
+    def tell() -> None:
+        nonlocal told
+        if team.first:
+            finished = np.flatnonzero(marks)
+            count = sum(min(batch, shape[0] - number * batch) for number in finished.tolist())
+            tick(count - told)
+            told = count
+
+    tell()
+    for number in mine.tolist():
+        first, last = number * batch, min((number + 1) * batch, shape[0])
+        rows, mark = compute(first, last)
+        assert len(rows) == last - first
+        assert mark > 0
+        _store(path, first, rows)
+        _store(marks_path, number, [mark])
+        tell()
+    team.wait()
+    if told < shape[0]:
+        tell()
+    return np.array(marks)
+
+
+def _reserve(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> None:
+    """A new array on disk with all its blocks taken: a full disk is an OSError now, not a bus error in the middle."""
+    open_memmap(path, "w+", dtype, shape)
+    with path.open("rb+") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            error.filename = str(path)
+            raise
+
+
+def _store(path: Path, first: int, values: ArrayLike) -> None:
+    """Put rows into an array on disk, and wait until they are there.
+
+    The file is mapped for this moment only: pages that stay mapped would count as memory of the process.
+    """
+    part = np.asarray(values)
+    array: np.memmap[Any, Any] = np.load(path, mmap_mode="r+", allow_pickle=False)
+    array[first : first + len(part)] = part
+    array.flush()
+
+
+def _require_one_machine(team: Team) -> None:
+    """Refuse several machines: a network file system may lose rows when two of them write to one page of a file."""
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", team.count))
+    if local < team.count:
+        raise ValueError(
+            f"devices: the processes must be on one machine, got {team.count} with {local} on this one; "
+            "only `train` runs on several machines"
+        )
