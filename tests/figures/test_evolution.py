@@ -25,7 +25,7 @@ def test_rows_are_training_steps_and_columns_one_noise(channels: int) -> None:
 
 
 def test_each_row_carries_its_label_and_no_other() -> None:
-    picture = np.asarray(evolution(previews(3, 2), [200, 400, 200], 3))
+    picture = np.asarray(evolution(previews(3, 2), [200, 40_000, 200], 3))
     margin = picture.shape[1] - (2 * 30 + 6)
     labels = [picture[3 + row * 30 : 33 + row * 30, :margin] for row in range(3)]
     assert all((label.min(axis=(1, 2)) < 160).sum() >= 8 for label in labels)  # as high as a digit
