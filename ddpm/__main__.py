@@ -63,7 +63,8 @@ class Commands(click.Group):
                 raise
             return _refuse(ctx, _message(error))
         except Interrupted as stopped:
-            click.echo(str(stopped), err=True)
+            if str(stopped):
+                click.echo(str(stopped), err=True)
             ctx.exit(128 + stopped.signal)
         except KeyboardInterrupt:
             ctx.exit(128 + signal.SIGINT)

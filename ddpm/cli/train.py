@@ -1,84 +1,100 @@
 """ddpm train: prepared images -> EMA weights and the training curve."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from ddpm.cli import stage
+from ddpm.cli.watch import Watch
+from ddpm.experiment.stages import STAGES
 
 if TYPE_CHECKING:
-    from ddpm.engine.state import Progress
+    from ddpm.engine.distributed import Team
+    from ddpm.engine.train import Trained
+    from ddpm.experiment.params import Params
+
+PREVIEWS = (STAGES["train"].figures or Path()) / "evolution.png"
 
 
 @click.command()
 @stage.params_options
 @stage.path_option("--data", stage.PREPARED, "Folder of prepared images.")
 @stage.path_option("--out", stage.WEIGHTS, "Where the EMA weights go (safetensors that explain themselves).")
-@stage.results_option("train.csv and train.json")
+@stage.results_option("train.csv, train.json and previews/evolution.png")
 @stage.device_option
 def train(
     params_path: Path, overrides: tuple[str, ...], data: Path, out: Path, results: Path | None, device: str
 ) -> None:
     """Train the U-Net; a killed run goes on where its last state in work/ was written.
 
+    Ctrl-C (SIGINT) and SIGTERM write a state first. All averages of the weights go to averages/ beside --out.
+
     \b
     Example:
       python -m ddpm train -S train.steps=100 --out work/short/ema.safetensors
+    Example, two GPUs of this machine:
+      python -m ddpm train -S train.devices=2
+    Example, on each of two machines with eight GPUs that share this folder:
+      torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29500 -m ddpm train
     """
     params = stage.load_params(params_path, overrides)
     folder = stage.results_folder(results, out, stage.WEIGHTS)
+    for target in (out, folder / "train.csv"):
+        stage.require_writable(target)
+    if stage.spread(params.train.devices, device):
+        return
 
+    from ddpm.engine.distributed import join
+
+    with join(device) as team:
+        run(params, data, out, folder, team)
+
+
+def run(params: "Params", data: Path, out: Path, folder: Path, team: "Team") -> None:
+    """Train, as one process of a team, and write what came out."""
     from ddpm.data.store import open_split
     from ddpm.engine import train as engine
-    from ddpm.engine.checkpoint import save_checkpoint
-    from ddpm.engine.device import pick_device, require_precision
-    from ddpm.experiment.workspace import require_writable, write_bytes, write_json
+    from ddpm.engine.build import num_steps
+    from ddpm.engine.device import require_precision
+    from ddpm.experiment.interruption import interruptible
 
-    place = pick_device(device)
-    require_precision(params.train.precision, place)
+    require_precision(params.train.precision, team.device)
     splits = open_split(data, "train"), open_split(data, "valid")
     engine.require_data(params, data, *splits)
-    curve, numbers = folder / "train.csv", folder / "train.json"
-    for target in (out, curve):
-        require_writable(target)
     inputs = [data / name for name in ("train.npy", "train_labels.npy", "valid.npy", "valid_labels.npy")]
     standard = stage.is_standard(data=(data, stage.PREPARED), out=(out, stage.WEIGHTS), f=(folder, stage.RESULTS))
+    images = num_steps(params.train, len(splits[0].images)) * params.train.batch
     with (
-        stage.work("train", params, inputs, place.type) as work,
-        stage.recorded("train", params, place.type, standard) as recorder,
-        stage.progress("train", params.train.steps * params.train.batch, "images") as bar,
+        interruptible(orphans_end=team.count > 1) as interruption,
+        stage.work("train", params, inputs, team) as work,
+        stage.recorded("train", params, team, standard) as recorder,
+        stage.progress("train", images, "images", shown=team.first) as bar,
     ):
-        trained = engine.train(params, *splits, work, place, report=_reporter(bar, params.train.batch, recorder.run))
-        save_checkpoint(out, trained.checkpoint)
-        write_bytes(curve, engine.curve_csv(trained.rows))
-        write_json(numbers, trained.numbers)
-        recorder.log_curve(trained.rows)
-        recorder.numbers, recorder.artifacts = trained.numbers, [curve, numbers]
-    last = trained.numbers
-    held_out = f", held-out loss {last['valid_loss']:.4f}" if "valid_loss" in last else ""
-    click.echo(f"{out}: step {last['step']:,}, loss {last['loss']:.4f}{held_out}. Next: python -m ddpm sample")
+        watch = Watch(params, bar, recorder.run, folder / PREVIEWS.relative_to(stage.RESULTS), team)
+        trained = engine.train(params, *splits, work, team, watch, interruption)
+        if team.first:
+            write(trained, out, folder)
+            recorder.numbers = trained.numbers
+            recorder.artifacts = [folder / "train.csv", folder / "train.json", watch.picture]
+            recorder.log_curve(watch.rows(trained.rows))
+    if team.first:
+        last = trained.numbers
+        held_out = f", held-out loss {last['valid_loss']:.4f}" if "valid_loss" in last else ""
+        click.echo(f"{out}: step {last['step']:,}, loss {last['loss']:.4f}{held_out}. Next: python -m ddpm sample")
 
 
-def _reporter(bar: Any, batch: int, run: Any) -> Any:
-    """Move the bar each step, show each new row, and mirror new rows once in a while."""
-    import sys
-    import time
+def write(trained: "Trained", out: Path, folder: Path) -> None:
+    """Put weights, averages and numbers in their places; averages of an earlier run with the same --out go away."""
+    from ddpm.engine.checkpoint import save_checkpoint
+    from ddpm.engine.train import BEST, curve_csv
+    from ddpm.experiment.workspace import copy_file, write_bytes, write_json
 
-    mirrored = time.monotonic()
-    shown = 0
-
-    def report(progress: "Progress") -> None:
-        nonlocal mirrored, shown
-        if len(progress.rows) > shown:
-            shown = len(progress.rows)
-            bar.set_postfix(loss=f"{progress.rows[-1]['loss']:.4f}", refresh=False)
-            if run is not None and time.monotonic() - mirrored > 30:
-                run.log_curve(progress.rows)
-                mirrored = time.monotonic()
-        if bar.n == 0 and progress.step > 1:
-            bar.write(f"train: continuing after step {progress.step - 1}, whose state was in work/", file=sys.stderr)
-            bar.initial = bar.n = (progress.step - 1) * batch
-        bar.update(batch)
-
-    return report
+    averages = out.parent / "averages"
+    for old in [*averages.glob("*-step-*.safetensors"), *averages.glob(BEST)]:
+        old.unlink()
+    for path in sorted(trained.averages.iterdir()):
+        copy_file(path, averages / path.name)
+    save_checkpoint(out, trained.checkpoint)
+    write_bytes(folder / "train.csv", curve_csv(trained.rows))
+    write_json(folder / "train.json", trained.numbers)

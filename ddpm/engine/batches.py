@@ -1,5 +1,7 @@
 """Training batches by address: what sample number g of a run is follows from (seed, g) alone."""
 
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -9,8 +11,10 @@ from torch import Tensor
 
 from ddpm import randomness
 from ddpm.diffusion.time_sampling import Times
-from ddpm.engine.device import memory_format
 from ddpm.types import Images, Indices, Labels, Pixels, Steps
+
+RESIDENT_SHARE = 0.25
+"""Images that take less than this share of a GPU's memory are kept there: CelebA at 64 pixels takes 2 GB."""
 
 
 class Batch(NamedTuple):
@@ -28,18 +32,21 @@ class Batches:
     """The training set as a function from step to batch.
 
     Sample g of the run (g = 0, 1, ... over all steps) is image `order[g % N]` of epoch g // N, where every epoch has
-    its own addressed permutation; flips, t, noise and dropout are addressed by (seed, step, g).
+    its own addressed permutation; flips, t, noise and dropout are addressed by (seed, step, g). A step may be taken in
+    parts, on one device after another or on several at once: the parts together are the same samples.
 
     Args:
-        images: uint8 (N, height, width, channels); kept on the GPU when it takes less than a quarter of its memory.
+        images: uint8 (N, height, width, channels); see `pixels`.
         labels: int64 (N,).
-        batch: images per step.
+        batch: images per step, of all parts and devices together.
+        parts: the ranges of 0..batch-1 that this process computes, one after another.
         times: where t and the weight come from.
         null_label: what a dropped label becomes.
         label_dropout: how often it is dropped.
         flip: mirror half of the images.
         offset_noise: how much of one more normal number per image and channel is added to the noise, so that a net
             learns to move the mean of an image (Guttenberg 2023); noise then has variance 1 + offset_noise^2.
+        layout: memory format of the images.
     """
 
     def __init__(
@@ -49,33 +56,35 @@ class Batches:
         *,
         seed: int,
         batch: int,
+        parts: Sequence[range],
         times: Times,
         null_label: int,
         label_dropout: float,
         flip: bool,
         offset_noise: float,
         device: torch.device,
+        layout: torch.memory_format,
     ) -> None:
-        self.images, self.labels = images, torch.from_numpy(np.array(labels)).to(device)
-        self.seed, self.batch, self.times, self.offset_noise = seed, batch, times, offset_noise
-        self.null_label, self.label_dropout, self.flip, self.device = null_label, label_dropout, flip, device
-        self.resident: Tensor | None = None
-        if device.type == "cuda" and images.nbytes < torch.cuda.get_device_properties(device).total_memory / 4:
-            self.resident = torch.from_numpy(np.array(images)).to(device)
-        self._order = lru_cache(maxsize=2)(
-            lambda epoch: randomness.permutation(seed, "order", epoch, len(images))  # two: a batch may span epochs
-        )
+        self.num_images, self.labels = len(images), torch.from_numpy(np.array(labels)).to(device)
+        self.seed, self.batch, self.parts, self.times = seed, batch, parts, times
+        self.null_label, self.label_dropout, self.flip, self.offset_noise = null_label, label_dropout, flip, offset_noise
+        self.device, self.layout = device, layout
+        self._order = lru_cache(maxsize=2)(self._new_order)  # two: a batch may span epochs
+        fits = device.type == "cuda" and images.nbytes < _memory_bytes(device) * RESIDENT_SHARE
+        self.pixels = Resident(images, device) if fits else Streamed(images, device)
 
-    def __call__(self, step: int) -> Batch:
-        """The batch of step 1, 2, ...; the same whoever asks, and whenever (`times` may answer by what was learned)."""
+    def __call__(self, step: int, part: int = 0) -> Batch:
+        """A part of step 1, 2, ...; the same whoever asks, and whenever (`times` may answer by what was learned)."""
+        chosen = self.parts[part]
         first = (step - 1) * self.batch
-        items = self._items(first)
-        index = torch.arange(first, first + self.batch, device=self.device)
-        x0 = to_images(self._pixels(items), self.device)
+        index = torch.arange(first + chosen.start, first + chosen.stop, device=self.device)
+        items = self._items(step, part)
+        following = (step, part + 1) if part + 1 < len(self.parts) else (step + 1, 0)
+        x0 = to_images(self.pixels(items, lambda: self._items(*following)), self.device, self.layout)
         if self.flip:
             mirrored = randomness.uniform(self.seed, "flip", step, index, 1) < 0.5
             x0 = torch.where(mirrored.reshape(-1, 1, 1, 1), x0.flip(-1), x0)
-        labels = self.labels[items.to(self.device)]
+        labels = self.labels[items.on_device]
         if self.label_dropout:
             dropped = randomness.uniform(self.seed, "label dropout", step, index, 1)[:, 0] < self.label_dropout
             labels = torch.where(dropped, self.null_label, labels)
@@ -94,30 +103,77 @@ class Batches:
         if self.offset_noise:
             offset = randomness.normal(self.seed, "offset noise", step, index, shape[:1])
             eps = eps + self.offset_noise * offset[..., None, None]
-        return eps
+        return eps.contiguous(memory_format=self.layout)
 
-    def _items(self, first: int) -> Tensor:
-        """Positions in the data set of samples first .. first + batch - 1 of the run."""
-        parts: list[Tensor] = []
-        position, end = first, first + self.batch
+    def _items(self, step: int, part: int) -> "Items":
+        """Positions in the data set of a part of a step."""
+        first = (step - 1) * self.batch
+        position, end = first + self.parts[part].start, first + self.parts[part].stop
+        parts: list[Items] = []
         while position < end:
-            epoch, offset = divmod(position, len(self.images))
-            parts.append(self._order(epoch)[offset : offset + end - position])
-            position += len(parts[-1])
-        return torch.cat(parts)
+            epoch, offset = divmod(position, self.num_images)
+            whole = self._order(epoch)
+            parts.append(Items(*(order[offset : offset + end - position] for order in whole)))
+            position += len(parts[-1].on_cpu)
+        return parts[0] if len(parts) == 1 else Items(*(torch.cat(halves) for halves in zip(*parts, strict=True)))
 
-    def _pixels(self, items: Tensor) -> Pixels:
-        if self.resident is not None:
-            return self.resident[items.to(self.device)]
-        return torch.from_numpy(self.images[items.numpy()])
+    def _new_order(self, epoch: int) -> "Items":
+        order = randomness.permutation(self.seed, "order", epoch, self.num_images)
+        return Items(order, order.to(self.device))  # moved once an epoch: a step then waits for no copy
 
 
-def to_images(pixels: Pixels, device: torch.device) -> Images:
-    """uint8 NHWC -> float32 NCHW in [-1, 1] in the device's memory format; 0 -> -1 and 255 -> 1 exactly."""
-    images = pixels.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-    return images.contiguous(memory_format=memory_format(device))
+class Items(NamedTuple):
+    """Positions in the data set, where each reader wants them."""
+
+    on_cpu: Tensor
+    on_device: Tensor
+
+
+class Resident:
+    """Images in the memory of the device."""
+
+    def __init__(self, images: np.ndarray, device: torch.device) -> None:
+        self.images = torch.from_numpy(np.array(images)).to(device)
+
+    def __call__(self, items: Items, following: object) -> Pixels:  # noqa: ARG002
+        """Pick images; what comes next does not matter here."""
+        return self.images[items.on_device]
+
+
+class Streamed:
+    """Images on disk, memory-mapped; a thread reads the next ones while these are computed with.
+
+    For a GPU they are read into pinned memory, from where the copy does not hold up the program.
+    """
+
+    def __init__(self, images: np.ndarray, device: torch.device) -> None:
+        self.images, self.pin = images, device.type == "cuda"
+        self.reader = ThreadPoolExecutor(1, thread_name_prefix="images")
+        self.ahead: tuple[np.ndarray, Future[Tensor]] | None = None
+
+    def __call__(self, items: Items, following: Callable[[], Items]) -> Pixels:
+        """Read images, and begin to read those that follow."""
+        wanted, ahead, coming = items.on_cpu.numpy(), self.ahead, following().on_cpu.numpy()
+        foreseen = ahead is not None and np.array_equal(ahead[0], wanted)
+        pixels = ahead[1].result() if ahead is not None and foreseen else self._read(wanted)
+        self.ahead = coming, self.reader.submit(self._read, coming)
+        return pixels
+
+    def _read(self, items: np.ndarray) -> Tensor:
+        pixels = torch.from_numpy(self.images[items])
+        return pixels.pin_memory() if self.pin else pixels
+
+
+def to_images(pixels: Pixels, device: torch.device, layout: torch.memory_format) -> Images:
+    """uint8 NHWC -> float32 NCHW in [-1, 1] in a memory format; 0 -> -1 and 255 -> 1 exactly."""
+    images = pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return images.contiguous(memory_format=layout)
 
 
 def to_pixels(images: Images) -> Pixels:
     """float NCHW in [-1, 1] -> uint8 NHWC, rounded to the nearest level; values outside are clipped."""
     return ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def _memory_bytes(device: torch.device) -> int:
+    return int(torch.cuda.get_device_properties(device).total_memory)

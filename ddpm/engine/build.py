@@ -1,5 +1,6 @@
 """Parameters become objects here, and only here: below this file functions take numbers, tensors and callables."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -96,15 +97,32 @@ def build_times(objective: ObjectiveParams, schedule: Schedule, seed: int, histo
 
 
 def build_optimizer(train: TrainParams, net: nn.Module) -> torch.optim.Optimizer:
-    """Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019) with their published defaults besides the rate."""
+    """Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019), all weights in one fused kernel."""
+    betas = train.betas[0], train.betas[1]
     if train.optimizer == "adam":
-        return torch.optim.Adam(net.parameters(), lr=train.learning_rate, fused=True)
-    return torch.optim.AdamW(net.parameters(), lr=train.learning_rate, fused=True)
+        return torch.optim.Adam(net.parameters(), lr=train.learning_rate, betas=betas, fused=True)
+    return torch.optim.AdamW(
+        net.parameters(), lr=train.learning_rate, betas=betas, weight_decay=train.weight_decay, fused=True
+    )
 
 
-def learning_rate(train: TrainParams, step: int) -> float:
-    """Constant after a linear warm-up over `train.warmup_steps` steps; `step` counts from 1."""
-    return train.learning_rate * min(1.0, step / max(train.warmup_steps, 1))
+def num_steps(train: TrainParams, num_images: int) -> int:
+    """The budget in steps; images and epochs (of num_images) are rounded up to whole steps."""
+    return train.steps or -(-(train.images or train.epochs * num_images) // train.batch)
+
+
+def learning_rate(train: TrainParams, step: int, steps: int) -> float:
+    """Linear warm-up over `train.warmup_steps`, then constant, or by a half cosine to 0 at the last step.
+
+    Args:
+        step: counts from 1.
+        steps: the budget.
+    """
+    warm = train.learning_rate * min(1.0, step / max(train.warmup_steps, 1))
+    if train.decay == "constant" or step <= train.warmup_steps:
+        return warm
+    done = (step - train.warmup_steps) / max(steps - train.warmup_steps, 1)
+    return train.learning_rate * (1 + math.cos(math.pi * done)) / 2
 
 
 def build_predict(net: Callable[..., Tensor], device: torch.device, precision: str) -> Predict:

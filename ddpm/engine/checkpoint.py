@@ -20,7 +20,11 @@ FORMAT = "ddpm-2"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """EMA weights and everything that is needed to sample from them."""
+    """EMA weights and everything that is needed to sample from them.
+
+    Attributes:
+        average: which average of the weights these are, such as `decay-0.9999`; `none` if that is not known.
+    """
 
     data: DataParams
     schedule: ScheduleParams
@@ -28,13 +32,14 @@ class Checkpoint:
     objective: ObjectiveParams
     step: int
     weights: dict[str, Tensor]
+    average: str = "none"
 
     def build(self, device: torch.device) -> UNet:
         """The net with these weights, ready to evaluate (no dropout, no gradients)."""
         with torch.device("meta"):
             net = build_net(self.data, self.model, self.objective)
         net.load_state_dict(self.weights, assign=True)
-        return net.to(device).to(memory_format=memory_format(device)).eval().requires_grad_(False)
+        return net.to(device).to(memory_format=memory_format(device, self.model.channels)).eval().requires_grad_(False)
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -42,6 +47,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     about = {
         "format": FORMAT,
         "step": checkpoint.step,
+        "average": checkpoint.average,
         **{name: getattr(checkpoint, name).model_dump() for name in ("data", "schedule", "model", "objective")},
     }
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(checkpoint.weights.items())}
@@ -78,4 +84,5 @@ def load_checkpoint(path: Path) -> Checkpoint:
         objective=ObjectiveParams.model_validate(about["objective"]),
         step=about["step"],
         weights=weights,
+        average=about.get("average", "none"),
     )

@@ -89,7 +89,8 @@ def schedule(material: Material, path: Path, about: dict[str, str]) -> None:
 def forward(material: Material, path: Path, about: dict[str, str]) -> None:
     """Real images on their way into noise, one noise per image."""
     tables = build_schedule(material.checkpoint.schedule, torch.device("cpu"))
-    x0 = to_images(torch.from_numpy(material.real[: material.figures.strip_images].copy()), torch.device("cpu"))
+    pixels = torch.from_numpy(material.real[: material.figures.strip_images].copy())
+    x0 = to_images(pixels, torch.device("cpu"), torch.contiguous_format)
     index = torch.arange(len(x0))
     eps = randomness.normal(material.figures.seed, "forward strip", 0, index, tuple(x0.shape[1:]))
     steps = sorted({round(share * tables.T) for share in FORWARD_SHARES})

@@ -1,57 +1,59 @@
-"""Training: batches by address, one optimizer step, an average of the weights, and a state to continue from."""
+"""Training: optimizer steps until the budget is spent, and all that happens beside them at a cadence."""
 
-import copy
 import csv
 import io
 import math
-from collections.abc import Callable, Iterator
+import signal
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+from numpy.typing import NDArray
 
-from ddpm import randomness
 from ddpm.data.store import Split
-from ddpm.diffusion.objective import Objective, denoising_loss, plain
-from ddpm.diffusion.schedule import Schedule
-from ddpm.diffusion.time_sampling import LossHistory, Times, uniform
-from ddpm.engine.batches import Batch, Batches, to_images
-from ddpm.engine.build import (
-    Predict,
-    build_net,
-    build_objective,
-    build_optimizer,
-    build_predict,
-    build_schedule,
-    build_times,
-    learning_rate,
-)
-from ddpm.engine.checkpoint import Checkpoint
-from ddpm.engine.device import memory_format, require_precision, set_determinism
-from ddpm.engine.state import Progress, load_state, save_state
-from ddpm.experiment.params import Params
-from ddpm.nets.init import init_weights
+from ddpm.engine.build import learning_rate
+from ddpm.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from ddpm.engine.distributed import Team, Votes
+from ddpm.engine.held_out import COLUMNS, held_out_loss
+from ddpm.engine.preview import build_preview
+from ddpm.engine.sharding import whole_weights
+from ddpm.engine.state import Progress, StateWriter, read_state
+from ddpm.engine.step import Training, build_training
+from ddpm.experiment.interruption import Interrupted, Interruption
+from ddpm.experiment.params import Params, TrainParams
 
-CURVE = ("step", "loss", "grad_norm", "learning_rate", "valid_loss")
+CURVE = ("step", "loss", "grad_norm", "learning_rate", *COLUMNS)
 """Columns of the training curve."""
+BEST = "best.safetensors"
+"""The weights with the lowest held-out loss, among the averages."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What training leaves behind."""
+    """What training leaves behind.
+
+    Attributes:
+        checkpoint: what is sampled from: the first average, after the last step or where its held-out loss was lowest.
+        averages: folder of checkpoints: every average after the last step and at the snapshots, and the best one.
+        rows: the curve.
+        previews: step -> images, uint8 NHWC.
+        resumed_from: the step whose state was found, 0 without one.
+    """
 
     checkpoint: Checkpoint
+    averages: Path
     rows: list[dict[str, float]]
+    previews: dict[int, NDArray[np.uint8]]
     resumed_from: int
 
     @property
     def numbers(self) -> dict[str, float]:
-        """The last row of the curve and the last held-out loss."""
-        valid = [row["valid_loss"] for row in self.rows if "valid_loss" in row]
-        last = {name: value for name, value in self.rows[-1].items() if name != "valid_loss"}
-        return {**last, **({"valid_loss": valid[-1]} if valid else {})}
+        """The last row of the curve, the last held-out losses, and which step is sampled from."""
+        valid = [row for row in self.rows if COLUMNS[0] in row]
+        best = {"best_valid_loss": min(row[COLUMNS[0]] for row in valid)} if valid else {}
+        return {**(valid[-1] if valid else {}), **self.rows[-1], **best, "chosen_step": self.checkpoint.step}
 
 
 def train(
@@ -59,8 +61,9 @@ def train(
     train_split: Split,
     valid_split: Split,
     work: Path,
-    device: torch.device,
+    team: Team,
     report: Callable[[Progress], None],
+    interruption: Interruption,
 ) -> Trained:
     """Train the net of `params`; continue from the newest state in `work` if there is one.
 
@@ -68,56 +71,152 @@ def train(
         params: sections data, schedule, model, objective and train are read.
         train_split: uint8 images and labels to learn from.
         valid_split: held-out images for `valid_loss`; may be empty when train.valid_every is 0.
-        work: folder of unfinished state; the same bytes come out whether or not it is empty at the start.
-        device: where to compute.
+        work: folder of unfinished state, shared by the team; the same bytes come out whether or not it is empty.
+        team: the processes that train together; all of them call.
         report: called after every step, without waiting for the device.
+        interruption: asked after every step whether to stop.
 
     Raises:
         ValueError: the loss stopped being finite, or the device lacks the precision.
+        Interrupted: somebody wanted it to stop; the state is written.
     """
-    config = params.train
-    require_precision(config.precision, device)
-    set_determinism(config.deterministic)
-    schedule = build_schedule(params.schedule, device)
-    net = build_net(params.data, params.model, params.objective)
-    init_weights(net, config.seed)
-    net = net.to(device).to(memory_format=memory_format(device)).train()
-    ema = copy.deepcopy(net).eval().requires_grad_(False)
-    optimizer = build_optimizer(config, net)
-    scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
-    progress = load_state(work, net, ema, optimizer, scaler, device)
-    resumed_from = progress.step
-    if params.objective.time_sampling == "importance" and progress.history is None:
-        progress.history = LossHistory.empty(schedule.T, device)
-    times = build_times(params.objective, schedule, config.seed, progress.history)
-    batches = _batches(params, train_split, times, device)
-    objective, labeled = build_objective(params.objective), params.model.num_classes > 0
-    predict = build_predict(torch.compile(net) if config.compile else net, device, config.precision)
-    held_out = _held_out(params, valid_split, schedule, build_predict(ema, device, config.precision), device)
+    training, config = build_training(params, train_split, team), params.train
+    progress, cadence = training.progress, Cadence(config, training.steps)
+    resumed_from = resume(training, work)
+    held_out = held_out_loss(params, valid_split, training.schedule, training.evaluate, team)
+    preview = build_preview(params, training.schedule, training.evaluate, team.device)
+    first, votes = training.averages.names[0], Votes(team)
+    if progress.step < training.steps:
+        training.rehearse()
+    with StateWriter(work, config.keep_states) as writer:
+        while progress.step < training.steps:
+            step = progress.step + 1
+            training.step(step)
+            if cadence.due(step, config.log_every):
+                progress.rows.append(row(training))
+            if config.valid_every and cadence.due(step, config.valid_every):
+                with training.averages.in_place(first):
+                    progress.rows[-1] |= held_out()
+                if lowest(progress.rows):
+                    keep_average(training, first, work / BEST)
+            if cadence.due(step, config.preview_every):
+                with training.averages.in_place(first):
+                    progress.previews[step] = preview()
+            if cadence.due(step, config.snapshot_every):
+                for name in training.averages.names:
+                    keep_average(training, name, work / "averages" / f"{name}-step-{step:09d}.safetensors")
+            stop, overdue = votes(interruption.wanted, cadence.overdue())
+            if step < training.steps and (stop or overdue or cadence.hits(step, config.checkpoint_every)):
+                state = training.state()
+                cadence.saved()
+                if team.first:
+                    writer.save(step, state)
+            report(progress)
+            if stop and step < training.steps:
+                writer.wait()
+                raise interrupted(step, work, team, interruption)
+    votes.close()
+    return finish(training, work, resumed_from)
 
-    while progress.step < config.steps:
-        step = progress.step + 1
-        rate = learning_rate(config, step)
-        batch = batches(step)
-        losses = image_losses(schedule, objective, predict, batch, labeled, look_twice(config.seed, step))
-        loss = (losses * batch.weight).mean()
-        grad_norm = optimize(net, optimizer, scaler, loss, rate, config.clip_norm)
-        update_ema(ema, net, config.ema_decay, step)
-        if progress.history is not None:
-            progress.history.update(batch.t, losses.detach())
-        progress.step = step
-        progress.loss_sum += loss.detach()
-        progress.grad_norm_sum += grad_norm
-        if step % config.log_every == 0 or step == config.steps:
-            progress.rows.append(_row(progress, rate, config.log_every))
-            if config.valid_every and (step % config.valid_every == 0 or step == config.steps):
-                progress.rows[-1]["valid_loss"] = held_out()
-        if step % config.checkpoint_every == 0 and step < config.steps:
-            save_state(work, progress, net, ema, optimizer, scaler)
-        report(progress)
-    weights = {name: tensor.detach() for name, tensor in ema.state_dict().items()}
-    checkpoint = Checkpoint(params.data, params.schedule, params.model, params.objective, progress.step, weights)
-    return Trained(checkpoint, progress.rows, resumed_from)
+
+class Cadence:
+    """When something is due: every so many steps, and at the last one; states also by the clock."""
+
+    def __init__(self, config: TrainParams, steps: int) -> None:
+        self.steps, self.seconds = steps, 60 * config.checkpoint_minutes
+        self.saved_at = time.monotonic()
+
+    def hits(self, step: int, every: int) -> bool:
+        """Whether it is a multiple of `every`; never, if that is 0."""
+        return every > 0 and step % every == 0
+
+    def due(self, step: int, every: int) -> bool:
+        """Whether it is a multiple of `every`, or the last step."""
+        return step == self.steps or self.hits(step, every)
+
+    def overdue(self) -> bool:
+        """Whether the last state is older than train.checkpoint_minutes; when it is written changes no number."""
+        return 0 < self.seconds < time.monotonic() - self.saved_at
+
+    def saved(self) -> None:
+        """Note that a state was written."""
+        self.saved_at = time.monotonic()
+
+
+def resume(training: Training, work: Path) -> int:
+    """Load the newest state, if there is one; returns its step.
+
+    Raises:
+        ValueError: the processes do not see the same states.
+    """
+    state = read_state(work, training.team.device)
+    if state is not None:
+        training.load(state)
+    found = training.team.gather(training.progress.loss_sum.new_tensor([training.progress.step])).tolist()
+    if len(set(found)) > 1:
+        raise ValueError(f"{work}: must be one folder that all machines share, but they found states of steps {found}")
+    return training.progress.step
+
+
+def row(training: Training) -> dict[str, float]:
+    """One logged row: means since the row before it. The only place where training waits for the device.
+
+    Raises:
+        ValueError: the loss is not finite.
+    """
+    progress, config = training.progress, training.params.train
+    steps, rate = (progress.step - 1) % config.log_every + 1, learning_rate(config, progress.step, training.steps)
+    loss = float(training.team.gather(progress.loss_sum[None]).double().mean()) / steps
+    if not math.isfinite(loss):
+        raise ValueError(
+            f"train: the loss is {loss} within the {steps} steps up to step {progress.step} (learning rate {rate:g}); "
+            "lower train.learning_rate, lengthen train.warmup_steps, or use train.precision=float32"
+        )
+    grad_norm = float(progress.grad_norm_sum) / max(float(progress.grad_norms), 1.0)
+    for total in (progress.loss_sum, progress.grad_norm_sum, progress.grad_norms):
+        total.zero_()
+    return {"step": progress.step, "loss": loss, "grad_norm": grad_norm, "learning_rate": rate}
+
+
+def lowest(rows: list[dict[str, float]]) -> bool:
+    """Whether the last held-out loss is lower than all before it."""
+    losses = [row[COLUMNS[0]] for row in rows if COLUMNS[0] in row]
+    return losses[-1] < min(losses[:-1], default=math.inf)
+
+
+def averaged(training: Training, name: str) -> Checkpoint:
+    """An average as a checkpoint, in whole tensors; every process of the team must ask."""
+    params = training.params
+    with training.averages.in_place(name):
+        weights = {key: tensor.detach().cpu().clone() for key, tensor in whole_weights(training.net).items()}
+    sections = params.data, params.schedule, params.model, params.objective
+    return Checkpoint(*sections, training.progress.step, weights, name)
+
+
+def keep_average(training: Training, name: str, path: Path) -> None:
+    """Write an average as a checkpoint."""
+    checkpoint = averaged(training, name)
+    if training.team.first:
+        save_checkpoint(path, checkpoint)
+
+
+def finish(training: Training, work: Path, resumed_from: int) -> Trained:
+    """Gather what is left behind; the best weights join the averages."""
+    checkpoint, progress = averaged(training, training.averages.names[0]), training.progress
+    training.team.wait()  # for the files of the first process
+    if training.params.train.valid_every:
+        best = load_checkpoint(work / BEST)
+        if training.team.first:
+            save_checkpoint(work / "averages" / BEST, best)
+        checkpoint = best if training.params.train.choose == "best" else checkpoint
+    return Trained(checkpoint, work / "averages", progress.rows, progress.previews, resumed_from)
+
+
+def interrupted(step: int, work: Path, team: Team, interruption: Interruption) -> Interrupted:
+    """What ends a training that somebody stopped, at a step whose state is written; the first process says so."""
+    number = interruption.signal or signal.SIGTERM  # another process of the team was told
+    message = f"train: stopped after step {step}; the state is in {work}, the same command goes on from there"
+    return Interrupted(message if team.first else "", number)
 
 
 def require_data(params: Params, folder: Path, train_split: Split, valid_split: Split) -> None:
@@ -142,110 +241,6 @@ def require_data(params: Params, folder: Path, train_split: Split, valid_split: 
         raise ValueError(
             f"model.num_classes must exceed every label of {folder}, got {num_classes} with label {largest}"
         )
-
-
-def image_losses(
-    schedule: Schedule, objective: Objective, predict: Predict, batch: Batch, labeled: bool, twice: bool
-) -> Tensor:
-    """The loss of every image of a batch, (batch,) on the device; `twice`: self-conditioned on its own x0_hat."""
-    labels = batch.labels if labeled else None
-
-    def predict_batch(x_t: Tensor, t: Tensor) -> Tensor:
-        return predict(x_t, t, labels, batch.dropout_keys)
-
-    return denoising_loss(schedule, objective, predict_batch, batch.x0, batch.t, batch.eps, twice)
-
-
-def look_twice(seed: int, step: int) -> bool:
-    """Whether a self-conditioned net sees its own x0_hat at this step: a fair coin, tossed without the device."""
-    return bool(randomness.uniform(seed, "self-condition", step, torch.zeros(1, dtype=torch.int64), 1) < 0.5)
-
-
-def optimize(
-    net: nn.Module, optimizer: torch.optim.Optimizer, scaler: Any, loss: Tensor, rate: float, clip_norm: float
-) -> Tensor:
-    """One optimizer step on clipped, unscaled gradients; returns their norm before clipping."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.zero_grad(set_to_none=True)
-    scaler.scale(loss).backward()
-    scaler.unscale_(optimizer)
-    grad_norm = nn.utils.clip_grad_norm_(net.parameters(), clip_norm)
-    scaler.step(optimizer)
-    scaler.update()
-    return grad_norm.detach()
-
-
-@torch.no_grad()
-def update_ema(ema: nn.Module, net: nn.Module, decay: float, step: int) -> None:
-    """ema <- d ema + (1 - d) net with d = min(decay, (1 + step) / (10 + step)): early averages forget the start.
-
-    All weights in one fused call. The net's only buffer, random frequencies of time, never changes.
-    """
-    d = min(decay, (1 + step) / (10 + step))
-    torch._foreach_lerp_(list(ema.parameters()), list(net.parameters()), 1 - d)
-
-
-def _batches(params: Params, split: Split, times: Times, device: torch.device) -> Batches:
-    return Batches(
-        split.images,
-        split.labels,
-        seed=params.train.seed,
-        batch=params.train.batch,
-        times=times,
-        null_label=params.model.num_classes,
-        label_dropout=params.objective.label_dropout,
-        flip=params.train.flip,
-        offset_noise=params.objective.offset_noise,
-        device=device,
-    )
-
-
-def _held_out(
-    params: Params, split: Split, schedule: Schedule, predict: Predict, device: torch.device
-) -> Callable[[], float]:
-    """The loss on held-out images as a function of the weights alone: the same t and noise at every call.
-
-    Whatever training minimizes, this is the constant-weight error of the net's target (of its mean only, where the
-    variance is learned), t uniform, without offset noise, self-conditioned on zeros: comparable between weightings.
-    """
-    objective = plain(build_objective(params.objective))
-    labeled, seed, size = params.model.num_classes > 0, params.train.seed, params.train.batch
-    num_images = min(params.train.valid_images, len(split.images))
-
-    def chunks() -> Iterator[Tensor]:
-        for first in range(0, num_images, size):
-            index = torch.arange(first, min(first + size, num_images), device=device)
-            x0 = to_images(torch.from_numpy(split.images[first : first + len(index)].copy()), device)
-            labels = torch.from_numpy(split.labels[first : first + len(index)].copy()).to(device)
-            t = uniform(seed, 0, index, schedule.T, schedule.continuous, purpose="held-out time")
-            eps = randomness.normal(seed, "held-out noise", 0, index, tuple(x0.shape[1:]))
-            predict_labeled = lambda x_t, t, y=labels: predict(x_t, t, y if labeled else None, None)  # noqa: E731
-            yield denoising_loss(schedule, objective, predict_labeled, x0, t, eps).sum()
-
-    @torch.no_grad()
-    def held_out() -> float:
-        return float(sum(chunks(), torch.zeros((), device=device))) / num_images
-
-    return held_out
-
-
-def _row(progress: Progress, rate: float, log_every: int) -> dict[str, float]:
-    """One logged row: means since the row before it. The only place where training waits for the device.
-
-    Raises:
-        ValueError: the loss is not finite.
-    """
-    steps = (progress.step - 1) % log_every + 1
-    loss, grad_norm = (float(value) / steps for value in (progress.loss_sum, progress.grad_norm_sum))
-    if not math.isfinite(loss):
-        raise ValueError(
-            f"train: the loss is {loss} within the {steps} steps up to step {progress.step} (learning rate {rate:g}); "
-            "lower train.learning_rate, lengthen train.warmup_steps, or use train.precision=float32"
-        )
-    progress.loss_sum.zero_()
-    progress.grad_norm_sum.zero_()
-    return {"step": progress.step, "loss": loss, "grad_norm": grad_norm, "learning_rate": rate}
 
 
 def curve_csv(rows: list[dict[str, float]]) -> bytes:

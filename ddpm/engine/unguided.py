@@ -13,7 +13,7 @@ from ddpm.diffusion.schedule import Schedule
 from ddpm.engine.batches import to_images
 from ddpm.engine.build import build_predict, build_schedule
 from ddpm.engine.checkpoint import Checkpoint
-from ddpm.engine.device import set_determinism
+from ddpm.engine.device import memory_format, set_determinism
 from ddpm.types import Images, Indices, Labels
 
 Unguided = Callable[[Labels | None], Denoiser]
@@ -69,5 +69,6 @@ def image_batches(
     for first in range(0, num_images, batch):
         chosen = slice(first, min(first + batch, num_images))
         labels = torch.from_numpy(np.array(split.labels[chosen])).to(device) if checkpoint.model.num_classes else None
-        x0 = to_images(torch.from_numpy(np.array(split.images[chosen])), device)
+        layout = memory_format(device, checkpoint.model.channels)
+        x0 = to_images(torch.from_numpy(np.array(split.images[chosen])), device, layout)
         yield torch.arange(chosen.start, chosen.stop, device=device), x0, labels

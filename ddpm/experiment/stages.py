@@ -13,6 +13,7 @@ _TRAIN, _VALID = PREPARED / "train.npy", PREPARED / "valid.npy"
 _LABELS = (PREPARED / "train_labels.npy", PREPARED / "valid_labels.npy")
 _STATISTICS = Path("data/reference/statistics.npz")
 _WEIGHTS = Path("data/weights/ema.safetensors")
+_AVERAGES = Path("data/weights/averages")
 _SAMPLES = (Path("data/samples/images.npy"), Path("data/samples/labels.npy"))
 
 
@@ -61,9 +62,10 @@ _ORDERED = (
         sections=("data", "schedule", "model", "objective", "train"),
         upstream=("prepare",),
         inputs=(_TRAIN, _VALID, *_LABELS),
-        outputs=(_WEIGHTS,),
+        outputs=(_WEIGHTS, _AVERAGES),
         numbers=Path("results/train.json"),
         curve=Path("results/train.csv"),
+        figures=Path("results/previews"),
     ),
     Stage(
         name="sample",

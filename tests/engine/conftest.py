@@ -8,7 +8,9 @@ import torch
 
 from ddpm.data.store import Split
 from ddpm.engine import train
+from ddpm.engine.distributed import alone
 from ddpm.engine.train import Trained
+from ddpm.experiment.interruption import Interruption
 from ddpm.experiment.params import Params
 from ddpm.experiment.params_file import load
 
@@ -28,6 +30,9 @@ TINY = [
     "train.log_every=3",
     "train.valid_every=6",
     "train.valid_images=10",
+    "train.preview_every=6",
+    "train.preview_images=2",
+    "train.preview_steps=2",
     "train.checkpoint_every=4",
     "sample.num_images=12",
     "sample.batch=5",
@@ -84,7 +89,7 @@ def run():
             if progress.step == kill_at:
                 raise Killed
 
-        return train.train(params, *splits, work, torch.device("cpu"), report)
+        return train.train(params, *splits, work, alone(torch.device("cpu")), report, Interruption(None, None))
 
     return train_until
 

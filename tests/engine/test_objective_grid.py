@@ -9,7 +9,10 @@ import torch
 from ddpm.data.digits import open_digits
 from ddpm.data.store import Split
 from ddpm.engine.build import build_net, build_predict, build_schedule
-from ddpm.engine.train import _held_out, train
+from ddpm.engine.distributed import alone
+from ddpm.engine.held_out import held_out_loss
+from ddpm.engine.train import train
+from ddpm.experiment.interruption import Interruption
 from ddpm.experiment.params_file import load
 from ddpm.nets.init import init_weights
 
@@ -29,6 +32,8 @@ SMALL = [
     "train.valid_images=100",
     "train.checkpoint_every=200",
     "train.log_every=200",
+    "train.preview_images=1",
+    "train.preview_steps=1",
 ]
 LEARNED = ["objective.variance=learned"]
 IMPORTANCE = ["objective.time_sampling=importance", "schedule.T=25", "sample.steps=25"]  # so that histories fill
@@ -68,8 +73,9 @@ def fall(overrides, splits, work):
     params = load(QUICK, [*SMALL, *overrides])
     schedule, net = build_schedule(params.schedule, CPU), build_net(params.data, params.model, params.objective)
     init_weights(net, params.train.seed)
-    before = _held_out(params, splits[1], schedule, build_predict(net, CPU, "float32"), CPU)()
-    after = train(params, *splits, work, CPU, lambda progress: None).numbers["valid_loss"]
+    predict, team = build_predict(net, CPU, "float32"), alone(CPU)
+    before = held_out_loss(params, splits[1], schedule, predict, team)()["valid_loss"]
+    after = train(params, *splits, work, team, lambda progress: None, Interruption(None, None)).numbers["valid_loss"]
     return after / before
 
 

@@ -8,9 +8,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ddpm import randomness
 from ddpm.diffusion.time_sampling import TIME_SAMPLINGS, LossHistory
-from ddpm.engine import train
+from ddpm.engine import step as train
 from ddpm.engine.batches import Batch
 from ddpm.engine.build import build_denoiser, build_net, build_objective, build_predict, build_schedule, build_times
+from ddpm.engine.distributed import alone
+from ddpm.engine.held_out import held_out_loss
 from ddpm.experiment.params import ObjectiveParams
 
 CPU = torch.device("cpu")
@@ -150,10 +152,11 @@ def test_every_objective_trains_other_weights(tiny, splits, tmp_path, run, same)
 
 
 def test_the_coin_of_self_conditioning_is_fair_and_follows_from_seed_and_step():
-    tosses = [train.look_twice(0, step) for step in range(1, 1001)]
+    tosses = [train.look_twice(True, 0, step) for step in range(1, 1001)]
     assert 430 < sum(tosses) < 570
-    assert tosses[:50] == [train.look_twice(0, step) for step in range(1, 51)]
-    assert tosses[:50] != [train.look_twice(1, step) for step in range(1, 51)]
+    assert tosses[:50] == [train.look_twice(True, 0, step) for step in range(1, 51)]
+    assert not any(train.look_twice(False, 0, step) for step in range(1, 51))
+    assert tosses[:50] != [train.look_twice(True, 1, step) for step in range(1, 51)]
 
 
 def test_the_held_out_loss_knows_no_weighting(tiny, splits):
@@ -162,20 +165,21 @@ def test_the_held_out_loss_knows_no_weighting(tiny, splits):
     params = tiny()
     schedule, net = build_schedule(params.schedule, CPU), trained_alike(params).eval()
     predict = build_predict(net, CPU, "float32")
-    expected = train._held_out(params, splits[1], schedule, predict, CPU)()
+    expected = held_out_loss(params, splits[1], schedule, predict, alone(CPU))()
     for override in [*alike, "objective.offset_noise=0.5"]:
-        assert train._held_out(tiny(override), splits[1], schedule, predict, CPU)() == expected
+        assert held_out_loss(tiny(override), splits[1], schedule, predict, alone(CPU))() == expected
     double = build_predict(lambda *args: torch.cat([net(*args), 1e3 + net(*args)], dim=1), CPU, "float32")
-    assert train._held_out(tiny(*HYBRID), splits[1], schedule, double, CPU)() == expected
-    assert train._held_out(tiny("objective.target=v"), splits[1], schedule, predict, CPU)() != expected
+    assert held_out_loss(tiny(*HYBRID), splits[1], schedule, double, alone(CPU))() == expected
+    assert held_out_loss(tiny("objective.target=v"), splits[1], schedule, predict, alone(CPU))() != expected
 
 
 def test_offset_noise_shifts_whole_channels(tiny, splits):
     params = tiny("objective.offset_noise=0.5", "data.image_size=8")
     schedule = build_schedule(params.schedule, CPU)
-    times = build_times(params.objective, schedule, 0, None)
     with_offset, without = (
-        train._batches(tiny(f"objective.offset_noise={size}", "train.batch=2000"), splits[0], times, CPU)(1)
+        train.build_batches(
+            tiny(f"objective.offset_noise={size}", "train.batch=2000"), splits[0], schedule, None, alone(CPU)
+        )(1)
         for size in (0.5, 0.0)
     )
     shift = with_offset.eps - without.eps
@@ -228,6 +232,14 @@ def test_no_objective_reads_a_value_from_the_device(tiny, option):
         (losses * weight).mean().backward()
         if history is not None:
             history.update(t, losses.detach())
+
+
+@pytest.mark.parametrize("override", ["train.accumulate=1", "train.accumulate=2", "objective.time_sampling=importance"])
+def test_no_optimizer_step_reads_a_value_from_the_device(tiny, splits, override):
+    training = train.build_training(tiny(override, "train.flip=true"), splits[0], alone(CPU))
+    training.step(1)  # the order of the epoch is made once, on the CPU
+    with NoReading():
+        training.step(2)
 
 
 def losses_of_parts(params, schedule, net, shown):
