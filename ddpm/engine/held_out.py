@@ -51,12 +51,11 @@ def held_out_loss(
     Returns:
         A function that gives `COLUMNS`, without a quarter that no image fell into. It waits for the device once.
     """
-    config, device, T = params.train, team.device, schedule.T
+    config, device = params.train, team.device
     objective = plain(build_objective(params.objective))
     layout = memory_format(device, params.model.channels)
     num_images = min(config.valid_images, len(split.images))
     chunks = deal(split, num_images, config.batch, params.model.num_classes > 0, team)
-    quarter = quarters(uniform_times(config.seed, torch.arange(num_images), schedule), T)
 
     def image_losses(chunk: Chunk) -> Tensor:
         x0 = to_images(chunk.pixels, device, layout)
@@ -70,6 +69,7 @@ def held_out_loss(
         mine = torch.stack([image_losses(chunk) for chunk in chunks])  # (rounds, chunk size)
         rounds = team.gather(mine).cpu().double().view(team.count, *mine.shape)
         losses = rounds.transpose(0, 1).flatten()[:num_images]
+        quarter = quarters(uniform_times(config.seed, torch.arange(num_images), schedule), schedule.T)
         parts = {name: losses[quarter == k] for k, name in enumerate(COLUMNS[1:])}
         return {name: float(part.mean()) for name, part in ({COLUMNS[0]: losses} | parts).items() if len(part)}
 

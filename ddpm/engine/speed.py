@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 
@@ -77,8 +78,10 @@ def peak_memory_bytes(device: torch.device) -> int:
     """The most that this process ever held: on a GPU in torch's tensors, on a CPU in all of its resident memory."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2): bytes there, kilobytes elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    if sys.platform == "linux":  # where getrusage starts at the peak of the parent process
+        (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS: in bytes
 
 
 def measure_peak(device: torch.device, precision: str, clock: Clock = time.perf_counter) -> float:
