@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 import torch
@@ -109,6 +110,7 @@ class Averages:
             torch._foreach_copy_(net, weights)
 
 
+@cache
 def power_gamma(width: float) -> float:
     """The exponent of the power profile of relative width sigma_rel (Karras et al. 2024, sec. 3.1, algorithm 2).
 
