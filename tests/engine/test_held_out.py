@@ -108,6 +108,12 @@ def test_the_number_of_processes_changes_no_bit_and_all_call_the_net_equally_oft
         assert max(sizes[0]) <= batch
 
 
+def test_chunks_are_equal_so_that_hardly_an_image_is_seen_twice(tiny, splits):
+    seen = []
+    measure(tiny("train.valid_images=13"), splits[1], lambda x_t, *_: seen.append(len(x_t)) or x_t)
+    assert seen == [7, 7]
+
+
 def test_a_quarter_without_images_is_left_out(tiny, splits):
     found = measure(tiny("train.valid_images=1"), splits[1])
     assert len(found) == 2
