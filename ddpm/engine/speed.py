@@ -1,7 +1,7 @@
 """How fast training goes and what it takes: for the progress bar and MLflow, never for result files."""
 
+import platform
 import resource
-import sys
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -78,7 +78,7 @@ def peak_memory_bytes(device: torch.device) -> int:
     """The most that this process ever held: on a GPU in torch's tensors, on a CPU in all of its resident memory."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    if sys.platform == "linux":  # where getrusage starts at the peak of the parent process
+    if platform.system() == "Linux":  # where getrusage starts at the peak of the parent process
         (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS: in bytes
