@@ -24,6 +24,8 @@ COMMANDS = {
     "invert": "Images -> latents, and back.",
     "import": "A checkpoint of another system -> weights.",
     "export": "Weights -> a folder of diffusers.",
+    "average": "Stored averages of the weights -> any other average.",
+    "best": "Stored averages of the weights -> the one that draws best.",
 }
 """Command -> its line in the overview; the command itself lives in ddpm/cli/<name>.py. In the order of the pipeline."""
 

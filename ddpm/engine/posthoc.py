@@ -78,13 +78,15 @@ def solve(stored: Sequence[Profile], target: Profile) -> Solution:
 
 
 def find_snapshots(folder: Path) -> list[Snapshot]:
-    """The power-function averages in a folder, by name; averages with a constant decay are passed over.
+    """The power-function averages in a folder, by name: `<average>-step-<step>.safetensors`, as training writes them.
+
+    Averages with a constant decay are passed over, and so is `best.safetensors`, mostly a copy of one of the others.
 
     Raises:
         ValueError: there are fewer than two, two are the same, they are of different trainings, or one is damaged.
     """
     found = []
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in sorted(folder.glob("*-step-*.safetensors")):
         about = replace(load_checkpoint(path), weights={})
         kind, _, width = about.average.partition("-")
         if kind == "width":

@@ -1,6 +1,5 @@
 """Averages put together after training: profiles by quadrature, factors, and an average that was really tracked."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -169,7 +168,9 @@ def test_buffers_and_weights_that_never_moved_come_out_exactly(tmp_path, save, c
 def test_only_power_functions_are_snapshots(tmp_path, save):
     for average in ("decay-0.99", "none", "reconstructed-width-0.2", "width-0.05", "width-0.1"):
         save(average, 10)
-    (tmp_path / "notes.json").write_text(json.dumps({}))
+    save("width-0.1", 10).rename(tmp_path / "best.safetensors")
+    save("width-0.1", 10)
+    (tmp_path / "width-0.1-step-000000010.json").write_text("{}")
     found = find_snapshots(tmp_path)
     assert [(s.profile, s.path.name) for s in found] == [
         (Profile(0.05, 10), "width-0.05-step-000000010.safetensors"),
@@ -185,11 +186,11 @@ def test_snapshots_that_do_not_go_together_are_refused(tmp_path, save, tiny):
     with pytest.raises(ValueError, match=r"got 1; train with train.ema_widths="):
         find_snapshots(tmp_path)
     double = save("width-0.1", 10)
-    double.rename(tmp_path / "copy.safetensors")
+    double.rename(tmp_path / "copy-step-000000010.safetensors")
     save("width-0.1", 10)
     with pytest.raises(ValueError, match=r"snapshots must differ, got width-0.1 of step 10 twice; remove one"):
         find_snapshots(tmp_path)
-    (tmp_path / "copy.safetensors").unlink()
+    (tmp_path / "copy-step-000000010.safetensors").unlink()
     other = save("width-0.05", 20, schedule=tiny(*SMALL, "schedule.beta_T=0.03").schedule)
     message = "width-0.05-step-000000020.safetensors: snapshots must be of one training, got another section schedule"
     with pytest.raises(ValueError, match=message):
