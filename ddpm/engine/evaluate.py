@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ddpm.engine.features import feature_moments
+from ddpm.engine.features import feature_moments, one_thread
 from ddpm.metrics.features import Extractor
 from ddpm.metrics.frechet import frechet_distance
 from ddpm.metrics.images import Features, StoredImages
@@ -60,5 +60,6 @@ def distance(rows: Features, reference: Statistics, extractor: Extractor) -> dic
         ValueError: fewer than two images, or features of another family.
     """
     found = feature_moments(rows)
-    value = frechet_distance(found.mean, found.covariance(), reference.mean, reference.covariance)
+    with one_thread():
+        value = frechet_distance(found.mean, found.covariance(), reference.mean, reference.covariance)
     return dict(frechet_record(value, extractor, found.num_images, reference))

@@ -1,10 +1,12 @@
 """Features of many images: extracted by all processes into one array on disk, reduced from there in one order."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from ddpm.engine.distributed import Team
 from ddpm.engine.rows import Tick, fill_rows
@@ -51,4 +53,14 @@ def feature_moments(rows: Features) -> Moments:
         for first in range(0, len(rows), BLOCK_IMAGES):
             yield rows[first : first + BLOCK_IMAGES]
 
-    return moments(blocks())
+    with one_thread():
+        return moments(blocks())
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """Linear algebra of numpy on one thread, as context: on several, the last bits depend on how many there are.
+
+    A process has fewer threads when it shares the cores with others, and its metrics shall have the same bytes.
+    """
+    limits: AbstractContextManager[object] = threadpool_limits(limits=1, user_api="blas")
+    return limits

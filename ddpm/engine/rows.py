@@ -5,6 +5,7 @@ on the disk, so each process loses at most the batch that it was at.
 """
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,6 +15,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ddpm.engine.distributed import Team
+from ddpm.experiment.interruption import Interrupted
 from ddpm.experiment.workspace import atomic_path
 
 Tick: TypeAlias = Callable[[int], object]
@@ -49,6 +51,7 @@ def fill_rows(
     Raises:
         ValueError: the processes run on several machines.
         OSError: the disk is full.
+        Interrupted: the launcher of the processes is gone.
     """
     _require_one_machine(team)
     if team.first and not marks_path.is_file():
@@ -58,8 +61,7 @@ def fill_rows(
     team.wait()
     marks: NDArray[np.int64] = np.load(marks_path, mmap_mode="r", allow_pickle=False)  # sees what the others write
     mine = np.flatnonzero(marks == 0)[team.rank :: team.count]
-    team.wait()  # all deal the same batches, before anybody marks one
-    told = 0
+    parent, told = os.getppid(), 0
 
     def tell() -> None:
         nonlocal told
@@ -70,6 +72,7 @@ def fill_rows(
             told = count
 
     tell()
+    team.wait()  # all deal the same batches, before anybody marks one
     for number in mine.tolist():
         first, last = number * batch, min((number + 1) * batch, shape[0])
         rows, mark = compute(first, last)
@@ -78,6 +81,8 @@ def fill_rows(
         _store(path, first, rows)
         _store(marks_path, number, [mark])
         tell()
+        if team.count > 1 and os.getppid() != parent:  # or it would go on unseen, and hold the lock
+            raise Interrupted("the launcher is gone; the same command goes on after the last batch", signal.SIGTERM)
     team.wait()
     if told < shape[0]:
         tell()
