@@ -187,8 +187,14 @@ def progress(description: str, total: int, unit: str, shown: bool = True) -> Ite
     from tqdm import tqdm
 
     interval = 0.1 if sys.stderr.isatty() else 15.0
-    look = {"unit": f" {unit}", "mininterval": interval, "dynamic_ncols": True, "disable": not shown}
-    with tqdm(total=total, desc=description, **look) as bar:
+    with tqdm(
+        total=total,
+        desc=description,
+        unit=f" {unit}",
+        mininterval=interval,
+        dynamic_ncols=True,
+        disable=not shown,
+    ) as bar:
         yield bar
 
 

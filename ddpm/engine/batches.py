@@ -67,7 +67,12 @@ class Batches:
     ) -> None:
         self.num_images, self.labels = len(images), torch.from_numpy(np.array(labels)).to(device)
         self.seed, self.batch, self.parts, self.times = seed, batch, parts, times
-        self.null_label, self.label_dropout, self.flip, self.offset_noise = null_label, label_dropout, flip, offset_noise
+        self.null_label, self.label_dropout, self.flip, self.offset_noise = (
+            null_label,
+            label_dropout,
+            flip,
+            offset_noise,
+        )
         self.device, self.layout = device, layout
         self._order = lru_cache(maxsize=2)(self._new_order)  # two: a batch may span epochs
         fits = device.type == "cuda" and images.nbytes < _memory_bytes(device) * RESIDENT_SHARE

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
@@ -26,8 +27,8 @@ def parallelize(net: nn.Module, kind: str, team: Team) -> nn.Module:
         return net
     if kind == "ddp":
         places = [team.device] if team.device.type == "cuda" else None
-        return DistributedDataParallel(net, places, broadcast_buffers=False, gradient_as_bucket_view=True)
-    mesh = torch.distributed.init_device_mesh(team.device.type, (team.count,))
+        return DistributedDataParallel(net, places, gradient_as_bucket_view=True)
+    mesh = init_device_mesh(team.device.type, (team.count,))
     for module in net.modules():
         if isinstance(module, ResBlock | Attention):
             fully_shard(module, mesh=mesh)

@@ -45,7 +45,8 @@ class Progress:
     @classmethod
     def fresh(cls, device: torch.device) -> "Progress":
         """Nothing done yet."""
-        return cls(0, *(torch.zeros((), device=device) for _ in range(3)))
+        loss_sum, grad_norm_sum, grad_norms = torch.zeros(3, device=device).unbind()
+        return cls(0, loss_sum.clone(), grad_norm_sum.clone(), grad_norms.clone())
 
     def state(self, loss_sums: Tensor) -> dict[str, Any]:
         """As plain values, with the loss sums of all processes."""
@@ -114,7 +115,9 @@ class StateWriter:
     def __enter__(self) -> "StateWriter":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.thread is not None:
             self.thread.join()  # whatever became of it: the work is done, or has its own error
 
@@ -126,7 +129,7 @@ class StateWriter:
             newest.rename(self.folder / f"step-{step:09d}-{_digest(newest)}.pt")
             for old in sorted(self.folder.glob("step-*.pt"))[: -self.keep]:
                 old.unlink()
-        except BaseException as error:  # noqa: BLE001  (handed to the thread that trains)
+        except BaseException as error:  # handed to the thread that trains
             self.error = error
 
 

@@ -91,7 +91,7 @@ class Training:
         batch = self.batches(step, part)
         labeled = self.params.model.num_classes > 0
         if config.cuda_graphs:
-            torch.compiler.cudagraph_mark_step_begin()
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         with gradients_meet(self.parallel, now=part == config.accumulate - 1):
             twice = look_twice(self.params.objective.self_condition, config.seed, step)
             losses = image_losses(self.schedule, self.objective, self.predict, batch, labeled, twice)
@@ -188,9 +188,7 @@ def build_training(params: Params, split: Split, team: Team) -> Training:
     )
 
 
-def build_batches(
-    params: Params, split: Split, schedule: Schedule, history: LossHistory | None, team: Team
-) -> Batches:
+def build_batches(params: Params, split: Split, schedule: Schedule, history: LossHistory | None, team: Team) -> Batches:
     """The batches of this process."""
     return Batches(
         split.images,
@@ -243,9 +241,7 @@ def look_twice(self_condition: bool, seed: int, step: int) -> bool:
     return bool(randomness.uniform(seed, "self-condition", step, torch.zeros(1, dtype=torch.int64), 1) < 0.5)
 
 
-def optimize(
-    net: nn.Module, optimizer: torch.optim.Optimizer, scaler: Any, rate: float, clip_norm: float
-) -> Tensor:
+def optimize(net: nn.Module, optimizer: torch.optim.Optimizer, scaler: Any, rate: float, clip_norm: float) -> Tensor:
     """One optimizer step on unscaled gradients, clipped if clip_norm is not 0; returns their norm before clipping."""
     for group in optimizer.param_groups:
         group["lr"] = rate

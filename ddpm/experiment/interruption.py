@@ -55,7 +55,7 @@ def interruptible(orphans_end: bool) -> Iterator[Interruption]:
     def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         found.signal = number
         if not orphans_end:
-            signal.signal(number, before[number])
+            signal.signal(number, before[signal.Signals(number)])
 
     try:
         for number in before:
