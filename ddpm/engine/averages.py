@@ -41,7 +41,7 @@ class Averages:
         """Take in the weights after optimizer step number `step` (from 1): average <- beta average + (1 - beta) net.
 
         Decay d: beta = min(d, (1 + step) / (10 + step)), so that early averages forget the start. Width: beta =
-        (1 - 1 / step)^(gamma + 1), which weighs the weights of step j by about j^gamma (Karras et al. 2024, eq. 1);
+        (1 - 1 / step)^(gamma + 1), which weighs the weights of step j by about j^gamma (Karras et al. 2024, eq. 127);
         step 1 copies the net.
         """
         net = self._net_weights()
@@ -112,7 +112,7 @@ class Averages:
 
 @cache
 def power_gamma(width: float) -> float:
-    """The exponent of the power profile of relative width sigma_rel (Karras et al. 2024, sec. 3.1, algorithm 2).
+    """The exponent of the power profile of relative width sigma_rel (Karras et al. 2024, eq. 126).
 
     The largest root of gamma^3 + 7 gamma^2 + (16 - s) gamma + (12 - s), s = 1 / sigma_rel^2.
 

@@ -48,7 +48,7 @@ class Solution:
 
 
 def inner_product(a: Profile, b: Profile) -> float:
-    """The integral over t of the product of two profiles (Karras et al. 2024, eq. 131), in 1 / steps."""
+    """The integral over t of the product of two profiles (Karras et al. 2024, eq. 151), in 1 / steps."""
     if a.step > b.step:
         a, b = b, a
     gamma_a, gamma_b = power_gamma(a.width), power_gamma(b.width)
@@ -60,8 +60,9 @@ def solve(stored: Sequence[Profile], target: Profile) -> Solution:
     """The combination of stored profiles that is nearest to the target in least squares (algorithm 3), of sum 1.
 
     Minimizes |sum_i f_i p_i - p|^2, whose normal equations are A f = b with A_ij = <p_i, p_j> and b_i = <p_i, p>. They
-    are solved in float64 for profiles scaled to length 1: raw ones differ in length by the root of their steps. Unlike
-    the paper's, our factors add up to 1, so that a weight that training left alone comes out as it is.
+    are solved in float64 for profiles scaled to length 1: raw ones differ in length by the root of their steps. Factors
+    add up to 1, so that a weight that training left alone comes out as it is. The authors' code divides by the sum
+    afterwards; here it is a condition of the minimum, which is nearer.
 
     Raises:
         ValueError: a width is out of range.

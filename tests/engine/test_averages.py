@@ -161,9 +161,7 @@ def test_another_state_is_refused_and_nothing_copied(net, walk):
     with pytest.raises(ValueError, match=r"the state must hold decay-0.9, width-0.1, got decay-0.9; go on with"):
         averages.load({"decay-0.9": other["decay-0.9"]})
     wrong = {**other, "width-0.1": [other["width-0.1"][0].T, *other["width-0.1"][1:]]}
-    message = (
-        r"width-0.1 of the state must have the shapes of the net, \(4, 3\), .*got \(3, 4\), .*\(4 tensors\)"
-    )
+    message = r"width-0.1 of the state must have the shapes of the net, \(4, 3\), .*got \(3, 4\), .*\(4 tensors\)"
     with pytest.raises(ValueError, match=message):
         averages.load(wrong)
     for name in averages.names:

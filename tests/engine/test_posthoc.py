@@ -113,6 +113,21 @@ def test_a_stored_profile_is_itself(index):
     assert solution.residual < 1e-6
 
 
+@pytest.mark.parametrize(("width", "gain"), [(0.075, 1.05), (0.13, 1.3), (0.2, 1.5)])
+def test_sum_1_as_a_condition_is_nearer_than_division_by_the_sum(width, gain):
+    """In the expected error of a random walk: a step at t counts in an average by the rest of its profile after t."""
+    target, t = Profile(width, STEPS), np.arange(STEPS)
+
+    def rest(profile: Profile) -> np.ndarray:
+        return 1 - np.minimum(t / profile.step, 1) ** (power_gamma(profile.width) + 1)
+
+    def error(factors: np.ndarray) -> float:
+        return float(np.linalg.norm(factors @ [rest(p) for p in STORED] - rest(target)) / np.linalg.norm(rest(target)))
+
+    free = np.linalg.solve(GRAM, [inner_product(p, target) for p in STORED])
+    assert error(free / free.sum()) > gain * error(solve(STORED, target).factors)
+
+
 def test_more_snapshots_miss_less():
     target = Profile(0.075, STEPS)
     last = [solve(STORED[-count:] + STORED[:count], target).residual for count in (1, 2, 4)]
