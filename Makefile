@@ -8,7 +8,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help quick test check lint types layers audit ui lock clean runtime dev
+.PHONY: help quick test check lint types layers audit bench ui lock clean runtime dev
 
 BIN := .venv/bin
 PORT ?= 5000
@@ -57,6 +57,11 @@ layers: dev
 
 audit: dev
 	python -m pipeline.audit
+
+bench: dev  ## measure training on this CPU, about ten minutes: steps of three projects, sizes, parts
+	python -m benchmarks.train --recipe cifar10 --batch 16 --device cpu
+	python -m benchmarks.scaling --recipe cifar10 --batches 4,8,16,32 --sizes 16,32,64 --batch 16 --device cpu
+	python -m benchmarks.parts --recipe quick --recipe cifar10:16 --device cpu
 
 ui: runtime  ## MLflow UI on 127.0.0.1 (PORT=5000)
 	@store="$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"; \
