@@ -1,4 +1,4 @@
-"""Writing to one MLflow run: numbers, curves, files and the data set, in as few calls as possible.
+"""Writing to one MLflow run: numbers, curves, pictures, files and the data set, in as few calls as possible.
 
 Numbers are called `<stage>/<path>`, curves `<stage>_curve/<column>`, so that a final number never becomes a point of
 a curve. Everything here may raise what MLflow raises; `ddpm.experiment.tracking` decides what that costs.
@@ -27,7 +27,7 @@ class Mirror:
 
     def __init__(self, client: Any, experiment: str, run_id: str, attached: bool):
         self.client, self.experiment, self.run_id, self._attached = client, experiment, run_id, attached
-        self._steps: dict[str, set[int]] = {}  # metric -> steps that are in the store
+        self._steps: dict[str, set[int]] = {}  # metric or picture -> steps that are in the store
 
     def tags(self) -> dict[str, str]:
         """The tags as they are in the store now."""
@@ -71,6 +71,16 @@ class Mirror:
             for point in part:  # only now: what failed is tried again by the next call
                 self._steps[point.key].add(point.step)
 
+    def log_image(self, stage: str, path: Path, name: str, step: int) -> None:
+        """Show a picture at a step of the run as `<stage>_<name>`, unless the store holds one for that step."""
+        from PIL import Image
+
+        key = f"{stage}_{name}"
+        if step not in self._known_steps_of_image(key):
+            with Image.open(path) as picture:
+                self.client.log_image(self.run_id, picture, key=key, step=step)
+            self._steps[key].add(step)
+
     def log_files(self, paths: Iterable[Path]) -> None:
         """Copy files and folders to their places relative to the current folder; by name when they lie elsewhere."""
         here = Path.cwd()
@@ -111,6 +121,13 @@ class Mirror:
         if key not in self._steps:
             history = self.client.get_metric_history(self.run_id, key) if self._attached else []
             self._steps[key] = {point.step for point in history}
+        return self._steps[key]
+
+    def _known_steps_of_image(self, key: str) -> set[int]:
+        if key not in self._steps:
+            files = self.client.list_artifacts(self.run_id, "images") if self._attached else []
+            named = re.compile(rf"images/{re.escape(key)}[+%]step[+%](\d+)[+%]")  # + or, in older versions of MLflow, %
+            self._steps[key] = {int(found[1]) for file in files if (found := named.match(file.path))}
         return self._steps[key]
 
 

@@ -45,6 +45,12 @@ class StageRun:
             with mirrored("logging a curve"):
                 self.mirror.log_points(self.stage, rows)
 
+    def log_image(self, path: Path, name: str, step: int) -> None:
+        """Show a picture file at a step, in a series called `name`; a step that has one already is left alone."""
+        if self.mirror:
+            with mirrored("logging a picture"):
+                self.mirror.log_image(self.stage, path, name, step)
+
     def finish(self, numbers: Mapping[str, Any], artifacts: Iterable[Path] = ()) -> None:
         """Log the stage's numbers, nested as in its JSON file, and copy its result files and folders.
 

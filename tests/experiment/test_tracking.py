@@ -6,12 +6,14 @@ run key of its own.
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from ddpm.experiment.stages import STAGES
 from ddpm.experiment.tracking import stage_run
@@ -112,6 +114,66 @@ def test_a_killed_training_resumes_its_curve_without_duplicates(
     assert steps(client, run.mirror.run_id, "train_curve/loss") == list(range(1, 1700))
     assert steps(client, run.mirror.run_id, "train_curve/valid") == list(range(1, 1700))
     assert client.get_metric_history(run.mirror.run_id, "train_curve/loss")[0].value == 1.0
+
+
+def test_rows_with_further_columns_become_curves_of_their_own(root: Path, client: Any, params: dict[str, Any]):
+    speed = {"images_per_second": 812.5, "memory_bytes": 3e9, "mfu": 0.25}
+    with stage_run("train", params, "cpu", root) as run:
+        run.log_curve([{"step": 10, "loss": 0.5}, {"step": 20, "loss": 0.25, **speed}])
+    assert run.mirror is not None
+    assert steps(client, run.mirror.run_id, "train_curve/loss") == [10, 20]
+    for column, value in speed.items():
+        (point,) = client.get_metric_history(run.mirror.run_id, f"train_curve/{column}")
+        assert (point.step, point.value) == (20, value)
+
+
+def test_pictures_are_shown_at_their_steps_and_not_doubled_by_a_resumed_run(
+    root: Path, client: Any, params: dict[str, Any], tmp_path: Path
+):
+    picture = tmp_path / "preview.png"
+    with pytest.raises(KeyboardInterrupt), stage_run("train", params, "cpu", root) as killed:
+        for step in (0, 200):
+            Image.new("L", (9, 5), step).save(picture)
+            killed.log_image(picture, "preview", step)
+        raise KeyboardInterrupt
+    with stage_run("train", params, "cpu", root) as run:
+        for step in (200, 400, 400):
+            Image.new("L", (9, 5), step % 255).save(picture)
+            run.log_image(picture, "preview", step)
+        run.log_image(picture, "another", 200)
+    assert killed.mirror is not None
+    assert run.mirror is not None
+    assert run.mirror.run_id == killed.mirror.run_id
+    folder = root / "mlruns" / run.mirror.run_id / "artifacts" / "images"
+    found = {}
+    for path in folder.glob("*.png"):
+        name, _, step, *_ = re.split("[+%]", path.name)
+        assert (name, step) not in found
+        with Image.open(path) as shown:
+            found[name, step] = (shown.size, shown.getpixel((0, 0)))
+    assert found == {
+        ("train_preview", "0"): ((9, 5), 0),
+        ("train_preview", "200"): ((9, 5), 200),
+        ("train_preview", "400"): ((9, 5), 145),
+        ("train_another", "200"): ((9, 5), 145),
+    }
+
+
+def test_a_picture_that_cannot_be_shown_costs_one_line(
+    root: Path, params: dict[str, Any], capsys: pytest.CaptureFixture[str]
+):
+    with stage_run("train", params, "cpu", root) as run:
+        run.log_image(Path("missing.png"), "preview", 200)
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith("warning: MLflow: logging a picture failed (FileNotFoundError")
+
+
+def test_without_tracking_no_picture_is_looked_at(root: Path, params: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DDPM_TRACKING", "off")
+    with stage_run("train", params, "cpu", root) as run:
+        run.log_image(Path("missing.png"), "preview", 200)
+    assert run.mirror is None
 
 
 def test_cached_stages_are_read_back_and_name_their_maker(root: Path, client: Any, params: dict[str, Any]):
