@@ -1,6 +1,6 @@
 """Training steps in both memory formats, and the group norm of `ddpm.nets.norm` beside torch's, in both."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from unittest.mock import patch
@@ -54,10 +54,10 @@ def _step(params: Params, split: Split, device: torch.device, layout: torch.memo
     return lambda: training.step(next(numbers))
 
 
-def norm_times(device: torch.device, number: int, shapes: Sequence[tuple[int, ...]] = SHAPES) -> list[Norm]:
+def norm_times(device: torch.device, number: int) -> list[Norm]:
     """Times of both norms in both memory formats and precisions."""
     found, mode = [], Mode(deterministic=True, keep_heap=device.type == "cpu")
-    for shape in shapes:
+    for shape in SHAPES:
         for precision in ("bf16", "float32"):
             for layout, memory_format in LAYOUTS.items():
                 dtype = DTYPES.get(precision, torch.float32)

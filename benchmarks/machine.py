@@ -20,7 +20,7 @@ from ddpm.experiment.workspace import write_bytes, write_json
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ROOT / "pipeline" / "recipes"
 RESULTS = Path("benchmarks/results")
-PACKAGES = ("torch", "numpy", "diffusers", "denoising-diffusion-pytorch", "accelerate", "ema-pytorch")
+PACKAGES = ("numpy", "diffusers", "denoising-diffusion-pytorch", "accelerate", "ema-pytorch")
 CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "bf16")
 LARGEST_ADAPTED = 32 * 2**20
 """Up to here glibc raises its own threshold of mmap, as larger and larger blocks are freed (mallopt(3))."""
@@ -42,7 +42,7 @@ def describe(device: torch.device) -> Machine:
         "gpu": gpu,
         "system": f"{platform.system()}, {' '.join(platform.libc_ver()) or 'its own C library'}",
         "python": platform.python_version(),
-        "packages": {name: installed for name in PACKAGES if (installed := _version(name))},
+        "packages": {"torch": torch.__version__, **{n: number for n in PACKAGES if (number := _version(n))}},
     }
 
 
