@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +21,13 @@ Row = Mapping[str, str | float | None]
 
 SMOOTHED_SHARE = 25  # the smoothed curve is a mean over 1/25 of the logged steps
 LOG_SCALE_FROM = 4.0  # a loss that falls by more than this factor reads better on a log axis
+QUARTERS = {
+    "valid_loss_25": "0-25 %",
+    "valid_loss_50": "25-50 %",
+    "valid_loss_75": "50-75 %",
+    "valid_loss_100": "75-100 %",
+}
+QUARTER_COLORS = ("#f2b48a", "#e58a4b", "#d55e00", "#8a3d00")  # one hue: the more noise, the darker
 
 
 def loss_curve(rows: Sequence[Row], path: Path, about: Mapping[str, str] | None = None) -> None:
@@ -28,7 +35,8 @@ def loss_curve(rows: Sequence[Row], path: Path, about: Mapping[str, str] | None 
 
     Args:
         rows: one mapping per logged step with step, loss, valid_loss, learning_rate and grad_norm, as numbers or as the
-            text of a CSV file; valid_loss may be empty.
+            text of a CSV file; valid_loss may be empty. So may valid_loss_25, _50, _75 and _100, the held-out loss of
+            each quarter of t, or be missing; they get a panel of their own.
         about: text chunks of the PNG.
 
     Raises:
@@ -38,9 +46,14 @@ def loss_curve(rows: Sequence[Row], path: Path, about: Mapping[str, str] | None 
         raise ValueError("loss curve: needs at least one logged step, got none; lower train.log_every")
     step, loss, rate, norm = (series(rows, name) for name in ("step", "loss", "learning_rate", "grad_norm"))
     valid = series(rows, "valid_loss", may_be_empty=True)
-    with page(7.6, 5.4) as figure:
-        top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=[3.4, 1, 1])
+    quarters = {name: series(rows, name, may_be_empty=True) for name in QUARTERS if name in rows[0]}
+    parted = any(np.isfinite(values).any() for values in quarters.values())
+    with page(7.6, 7.0 if parted else 5.4) as figure:
+        heights = [3.4, 2.2, 1, 1] if parted else [3.4, 1, 1]
+        top, *parts, middle, bottom = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
         draw_loss(top, step, loss, valid)
+        if parted:
+            draw_quarters(parts[0], step, quarters)
         middle.plot(step, norm, color=MUTED, linewidth=0.9)
         name_axes(middle, "", "", "gradient\nnorm (L2)")
         bottom.plot(step, rate, color=GREEN, linewidth=1.4)
@@ -71,15 +84,35 @@ def draw_loss(axes: Axes, step: Series, loss: Series, valid: Series) -> None:
             linewidth=1.0,
             clip_on=False,  # the last point lies on the edge
             zorder=3,
-            label="held out, EMA weights",
+            label="held out, averaged weights",
         )
-    if loss.min() > 0 and loss.max() / loss.min() > LOG_SCALE_FROM:
+    scale_loss(axes, loss)
+    axes.legend(loc="upper right")
+    name_axes(axes, "How training went", "", "loss (mean squared error per pixel)")
+
+
+def draw_quarters(axes: Axes, step: Series, quarters: Mapping[str, Series]) -> None:
+    """Draw the held-out loss of each quarter of the noise levels that was measured."""
+    drawn = []
+    for (name, label), color in zip(QUARTERS.items(), QUARTER_COLORS, strict=True):
+        values = quarters.get(name, np.full(len(step), np.nan))
+        measured = np.isfinite(values)
+        if measured.any():
+            look: dict[str, Any] = {"linewidth": 1.2, "markersize": 4, "clip_on": False, "zorder": 3}
+            axes.plot(step[measured], values[measured], ".-", color=color, label=label, **look)
+            drawn.append(values[measured])
+    scale_loss(axes, np.concatenate(drawn))
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(drawn), title="held out, by t / T")
+    name_axes(axes, "", "", "loss by\nnoise level")
+
+
+def scale_loss(axes: Axes, values: Series) -> None:
+    """A log axis where losses differ by much, else one that starts at 0."""
+    if values.min() > 0 and values.max() / values.min() > LOG_SCALE_FROM:
         axes.set_yscale("log")
         plain_log_ticks(axes)
     else:
         axes.set_ylim(bottom=0)
-    axes.legend(loc="upper right")
-    name_axes(axes, "How training went", "", "loss (mean squared error per pixel)")
 
 
 def plain_log_ticks(axes: Axes) -> None:

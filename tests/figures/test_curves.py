@@ -5,9 +5,10 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
-from ddpm.figures.curves import Row, loss_curve, running_mean, schedule_curves
+from ddpm.figures.curves import QUARTER_COLORS, QUARTERS, Row, loss_curve, running_mean, scale_loss, schedule_curves
+from ddpm.figures.look import page
 from ddpm.figures.png import read_about, save_png
 
 
@@ -67,6 +68,59 @@ def test_held_out_loss_is_drawn_where_it_was_measured(tmp_path: Path) -> None:
     assert counts[1] == 0
 
 
+def parted(count: int = 60, *without: str) -> list[Row]:
+    """`rows` with the held-out loss of each quarter of t, 2, 4, 8 and 16 times smaller than the whole."""
+    table = []
+    for row in rows(count):
+        cells = {
+            name: str(float(row["valid_loss"]) / 2**k) if row["valid_loss"] else ""
+            for k, name in enumerate(QUARTERS, start=1)
+            if name not in without
+        }
+        table.append({**row, **cells})
+    return table
+
+
+def colors(path: Path) -> list[int]:
+    """How many pixels have exactly the color of each quarter."""
+    return [int((pixels(path) == ImageColor.getrgb(color)).all(axis=-1).sum()) for color in QUARTER_COLORS]
+
+
+def test_each_quarter_of_the_noise_levels_has_its_line(tmp_path: Path) -> None:
+    loss_curve(parted(), tmp_path / "all.png")
+    assert pixels(tmp_path / "all.png").shape == (1120, 1216, 3)
+    assert min(colors(tmp_path / "all.png")) > 100
+    for k, name in enumerate(QUARTERS):
+        loss_curve(parted(60, name), tmp_path / "some.png")
+        missing = [count < 5 for count in colors(tmp_path / "some.png")]
+        # the third has the color of the held-out loss in the panel above
+        assert missing == [other == k and k != 2 for other in range(4)]
+
+
+def test_quarters_that_were_never_measured_leave_the_figure_as_it_was(tmp_path: Path) -> None:
+    loss_curve(rows(), tmp_path / "plain.png")
+    loss_curve([{**row, **dict.fromkeys(QUARTERS, "")} for row in rows()], tmp_path / "empty.png")
+    assert (tmp_path / "plain.png").read_bytes() == (tmp_path / "empty.png").read_bytes()
+
+
+def test_a_quarter_that_begins_later_is_drawn_from_there(tmp_path: Path) -> None:
+    table = parted()
+    table[19] = {**table[19], "valid_loss_100": ""}
+    loss_curve(parted(), tmp_path / "all.png")
+    loss_curve(table, tmp_path / "later.png")
+    assert 0 < colors(tmp_path / "later.png")[3] < colors(tmp_path / "all.png")[3]
+
+
+@pytest.mark.parametrize(("values", "scale"), [([1.0, 3.9], "linear"), ([1.0, 4.1], "log"), ([0.0, 9.0], "linear")])
+def test_losses_that_differ_by_much_get_a_log_axis(values: list[float], scale: str) -> None:
+    with page(4, 3) as figure:
+        axes = figure.subplots()
+        axes.plot([1, 2], values)
+        scale_loss(axes, np.array(values))
+        assert axes.get_yscale() == scale
+        assert scale == "log" or axes.get_ylim()[0] == 0
+
+
 def test_running_mean_keeps_a_straight_line_to_its_ends() -> None:
     line = np.linspace(3.0, 7.0, 41)
     np.testing.assert_allclose(running_mean(line, 5), line)
@@ -87,10 +141,11 @@ def test_one_row_and_one_step_are_enough(tmp_path: Path) -> None:
         ({"loss": ""}, "row 2 must have a number in loss, got ''"),
         ({"grad_norm": None}, "row 2 must have a number in grad_norm, got None"),
         ({"valid_loss": "low"}, "row 2 must have a number in valid_loss, got 'low'"),
+        ({"valid_loss_50": "low"}, "row 2 must have a number in valid_loss_50, got 'low'"),
     ],
 )
 def test_bad_cells_are_named(tmp_path: Path, change: dict[str, str | None], message: str) -> None:
-    table = rows(3)
+    table = parted(3)
     table[1] = {**table[1], **change}
     with pytest.raises(ValueError, match=message):
         loss_curve(table, tmp_path / "loss.png")
@@ -131,7 +186,7 @@ def test_only_png_files_have_chunks(tmp_path: Path) -> None:
 
 def test_importing_the_room_loads_neither_torch_nor_matplotlib() -> None:
     code = (
-        "import sys, ddpm.figures.comparison, ddpm.figures.curves, ddpm.figures.strips;"
+        "import sys, ddpm.figures.comparison, ddpm.figures.curves, ddpm.figures.evolution, ddpm.figures.strips;"
         "print(sorted({'torch', 'matplotlib'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
