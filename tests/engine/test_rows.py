@@ -25,7 +25,7 @@ def fill(folder, team, compute, tick=lambda count: None):
 
 
 def together(folder, count, tick=lambda number: None):
-    """Fill with `count` members, the first one the fastest; returns the first rows of the batches that each computed."""
+    """Fill with `count` members, of which the first is the fastest; returns what each was asked for, by first rows."""
     barrier, asked, marks = threading.Barrier(count, timeout=20), [[] for _ in range(count)], [None] * count
 
     def work(rank):
