@@ -61,17 +61,7 @@ def fill_rows(
     team.wait()
     marks: NDArray[np.int64] = np.load(marks_path, mmap_mode="r", allow_pickle=False)  # sees what the others write
     mine = np.flatnonzero(marks == 0)[team.rank :: team.count]
-    parent, told = os.getppid(), 0
-
-    def tell() -> None:
-        nonlocal told
-        if team.first:
-            finished = np.flatnonzero(marks)
-            count = sum(min(batch, shape[0] - number * batch) for number in finished.tolist())
-            tick(count - told)
-            told = count
-
-    tell()
+    parent, told = os.getppid(), _tell(marks, batch, shape[0], 0, team, tick)
     team.wait()  # all deal the same batches, before anybody marks one
     for number in mine.tolist():
         first, last = number * batch, min((number + 1) * batch, shape[0])
@@ -80,13 +70,21 @@ def fill_rows(
         assert mark > 0
         _store(path, first, rows)
         _store(marks_path, number, [mark])
-        tell()
+        told = _tell(marks, batch, shape[0], told, team, tick)
         if team.count > 1 and os.getppid() != parent:  # or it would go on unseen, and hold the lock
             raise Interrupted("the launcher is gone; the same command goes on after the last batch", signal.SIGTERM)
     team.wait()
     if told < shape[0]:
-        tell()
+        _tell(marks, batch, shape[0], told, team, tick)
     return np.array(marks)
+
+
+def _tell(marks: NDArray[np.int64], batch: int, num_rows: int, told: int, team: Team, tick: Tick) -> int:
+    """Let the first process tell how many rows are finished beyond those told; returns how many that are in all."""
+    finished = sum(min(batch, num_rows - number * batch) for number in np.flatnonzero(marks).tolist())
+    if team.first:
+        tick(finished - told)
+    return finished
 
 
 def _reserve(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> None:
