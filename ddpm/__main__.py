@@ -64,6 +64,12 @@ class Commands(click.Group):
             if os.environ.get("DDPM_TRACEBACK"):
                 raise
             return _refuse(ctx, _message(error))
+        except RuntimeError as error:
+            if "DDPM_REFUSAL" not in os.environ or not any(name in str(error) for name in ("gloo", "NCCL")):
+                raise
+            line = str(error).splitlines()[0]
+            click.echo(f"process {os.environ['RANK']} lost another one and will be started again: {line}", err=True)
+            ctx.exit(1)
         except Interrupted as stopped:
             if str(stopped):
                 click.echo(str(stopped), err=True)

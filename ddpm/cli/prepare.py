@@ -1,15 +1,10 @@
 """ddpm prepare: raw images -> one uint8 array per split, labels and a manifest."""
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
 
 import click
 
 from ddpm.cli import stage
-
-if TYPE_CHECKING:
-    from ddpm.engine.distributed import Team
 
 
 @click.command()
@@ -45,9 +40,8 @@ def prepare(
         require_writable(place)
     source = raw or project_root() / "data" / "raw" / params.data.source
     standard = stage.is_standard(out=(out, stage.PREPARED), folder=(folder, stage.RESULTS)) and raw is None
-    team = cast("Team", SimpleNamespace(first=True, device=SimpleNamespace(type="cpu")))  # a Team would load torch
     with (
-        stage.recorded("prepare", params, team, standard) as recorder,
+        stage.recorded("prepare", params, None, standard) as recorder,
         stage.progress("prepare", 0, "images") as bar,
     ):
         manifest = run(

@@ -91,8 +91,8 @@ def spread(devices: str | int, device: str) -> bool:
     """
     from ddpm.engine.distributed import count_devices, launch, launched
 
-    if devices != "auto" and not str(devices).isdecimal():
-        raise ValueError(f"--devices must be auto or a number, got {devices}")
+    if devices != "auto" and not (str(devices).isdecimal() and int(devices) > 0):
+        raise ValueError(f"--devices must be auto or a number above 0, got {devices}")
     if launched() or (count := count_devices(devices, device)) == 1:
         return False
     launch(count, click.get_current_context().meta["ddpm.arguments"])
@@ -133,27 +133,28 @@ class Recorder:
 
 
 @contextmanager
-def recorded(stage: str, params: "Params", team: "Team", standard: bool) -> Iterator[Recorder]:
+def recorded(stage: str, params: "Params", team: "Team | None", standard: bool) -> Iterator[Recorder]:
     """Mirror a stage in MLflow: start before the work, numbers and files after it, the error if it fails.
 
     Args:
         stage: a key of `ddpm.experiment.stages.STAGES`.
         params: what the run is keyed by.
-        team: its device type is a tag of the stage; only its first process mirrors.
+        team: its device type is a tag of the stage; only its first process mirrors. None: one process on the CPU.
         standard: whether all inputs and outputs are the pipeline's own. A run on other files is not mirrored: it would
             be filed under parameters that did not make it.
     """
     from ddpm.experiment import tracking, workspace
 
     started = time.monotonic()
-    if not team.first:
+    if team is not None and not team.first:
         yield Recorder(run=None)
         return
+    device = "cpu" if team is None else team.device.type
     if not standard:
         click.echo(f"{stage}: explicit inputs or outputs, so this run is not recorded in MLflow", err=True)
         yield Recorder(run=None)
     else:
-        with tracking.stage_run(stage, params.model_dump(), team.device.type, workspace.project_root()) as run:
+        with tracking.stage_run(stage, params.model_dump(), device, workspace.project_root()) as run:
             recorder = Recorder(run=run)
             yield recorder
             run.finish(recorder.numbers, recorder.artifacts)

@@ -36,7 +36,9 @@ def train(
     Example, two GPUs of this machine:
       python -m ddpm train -S train.devices=2
     Example, on each of two machines with eight GPUs that share this folder:
-      torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29500 -m ddpm train
+      export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
+      torchrun --nnodes 2 --nproc-per-node 8 --max-restarts 10 --rdzv-backend c10d --rdzv-endpoint HOST:29500 \\
+        -m ddpm train
     """
     params = stage.load_params(params_path, overrides)
     folder = stage.results_folder(results, out, stage.WEIGHTS)

@@ -8,10 +8,12 @@ depend on their number beyond the order of float sums: everything random has an 
 import os
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -22,6 +24,8 @@ from ddpm.engine.device import pick_device
 
 RESTARTS = 10
 """How often the launcher starts the workers again after one of them died, before it gives up."""
+PATIENCE = timedelta(hours=1)
+"""How long a process waits for others: they may be at a long batch. One that died is noticed at once."""
 REFUSAL = "DDPM_REFUSAL"
 """Environment variable: the file in which the first worker leaves the one line that its user shall see."""
 
@@ -112,11 +116,26 @@ def join(device: str) -> Iterator[Team]:
     if place.type == "cuda":
         place = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(place)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo")
+    backends = "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo"
+    dist.init_process_group(backends, timeout=PATIENCE)
     try:
         yield Team(dist.get_rank(), dist.get_world_size(), place)
+    except RuntimeError:
+        if _refused():
+            sys.exit(0)
+        raise
     finally:
         dist.destroy_process_group()
+
+
+def _refused() -> bool:
+    """Whether another worker has hung up because it refused; it leaves its line right after hanging up."""
+    refusal = os.environ.get(REFUSAL)
+    for _ in range(50 if refusal else 0):
+        if Path(str(refusal)).exists():
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def count_devices(devices: str | int, device: str) -> int:
@@ -160,6 +179,8 @@ def launch(count: int, arguments: Sequence[str]) -> None:
     )
     cores = os.cpu_count() or 1
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // count)))  # else each process takes all cores
+    # Workers that are started again would read the addresses of dead ones from the launcher's store (seen in torch 2.14).
+    os.environ.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
     with tempfile.TemporaryDirectory() as folder:
         refusal = Path(folder) / "refusal"
         os.environ[REFUSAL] = str(refusal)

@@ -1,12 +1,13 @@
 """What a recipe costs, computed from its file: nothing is measured and nothing is run."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from ddpm.engine.build import build_net
-from ddpm.experiment.params import Params
+from ddpm.experiment.params import Params, TrainParams
 from ddpm.experiment.params_file import load
 from ddpm.nets.cost import count_macs, count_parameters, estimate_train_bytes
 
@@ -38,9 +39,20 @@ def cost(params: Params) -> Cost:
         parameters=count_parameters(net),
         gmac_per_image=macs / 1e9,
         train_bytes=estimate_train_bytes(net, params.train.batch, params.train.precision).total,
-        train_hours=FLOP_PER_STEP * macs * params.train.steps * params.train.batch / hour,
+        train_hours=FLOP_PER_STEP * macs * images_seen(params.train) / hour,
         sample_hours=2 * macs * passes * params.sample.steps * params.sample.num_images / hour,
     )
+
+
+def images_seen(train: TrainParams) -> float:
+    """How many images the budget shows the net; not a number for one in epochs, whose size no recipe knows."""
+    return math.nan if train.epochs else train.images or train.steps * train.batch
+
+
+def budget(train: TrainParams) -> str:
+    """The budget in its own unit."""
+    count, unit = next((n, name) for name in ("steps", "images", "epochs") if (n := getattr(train, name)))
+    return f"{count:,} {unit}"
 
 
 def describe(path: Path) -> str:
@@ -54,7 +66,7 @@ def describe(path: Path) -> str:
             title[1],
             f"{found.parameters:,} parameters, {found.gmac_per_image:.3g} GMAC per image, "
             f"{found.train_bytes / 2**30:.1f} GiB to train at batch {params.train.batch}, {params.train.precision}",
-            f"{params.train.steps:,} steps: {found.train_hours:.3g} h; {params.sample.num_images:,} images with "
+            f"{budget(params.train)}: {found.train_hours:.3g} h; {params.sample.num_images:,} images with "
             f"{params.sample.steps} steps: {found.sample_hours:.3g} h (at {RATE_TFLOPS} TFLOP/s sustained)",
         ]
     )
