@@ -2,11 +2,15 @@
 
 import ctypes
 import os
+import warnings
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 import torch
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
+"""Processors that multiply in bfloat16 name one of these: Intel and AMD, Intel, Arm."""
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -33,13 +37,21 @@ def set_determinism(deterministic: bool) -> None:
 
 
 def require_precision(precision: str, device: torch.device) -> None:
-    """Refuse a precision that the device has no kernels for.
+    """Refuse a precision that the device has no kernels for; warn of one that it only imitates.
 
     Raises:
         ValueError: fp16 on a CPU.
     """
     if precision == "fp16" and device.type != "cuda":
         raise ValueError(f"precision fp16 needs a GPU, got device {device}; use bf16 or float32")
+    if precision == "bf16" and device.type == "cpu" and not cpu_flags() & BF16_FLAGS:
+        warnings.warn("precision bf16: this processor has no instructions for it; float32 is faster", stacklevel=2)
+
+
+def cpu_flags() -> set[str]:
+    """What the processor says it can do; everything, where it cannot be asked."""
+    place = Path("/proc/cpuinfo")
+    return set(place.read_text().split()) if place.is_file() else BF16_FLAGS
 
 
 def memory_format(device: torch.device, channels: int) -> torch.memory_format:

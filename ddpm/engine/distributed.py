@@ -179,7 +179,7 @@ def launch(count: int, arguments: Sequence[str]) -> None:
     )
     cores = os.cpu_count() or 1
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // count)))  # else each process takes all cores
-    # Workers that are started again would read the addresses of dead ones from the launcher's store (seen in torch 2.14).
+    # Else workers that are started again read the addresses of dead ones from the launcher's store (torch 2.14).
     os.environ.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
     with tempfile.TemporaryDirectory() as folder:
         refusal = Path(folder) / "refusal"

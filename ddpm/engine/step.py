@@ -166,7 +166,7 @@ def build_training(params: Params, split: Split, team: Team) -> Training:
     net = net.to(device).to(memory_format=memory_format(device, params.model.channels)).train()
     parallel = parallelize(net, config.parallel, team)
     mode = "reduce-overhead" if config.cuda_graphs else None
-    ready, alone = (torch.compile(m, mode=mode) if config.compile else m for m in (parallel, net))
+    ready, alone = (torch.compile(m, mode=mode, dynamic=False) if config.compile else m for m in (parallel, net))
     progress = Progress.fresh(device)
     if params.objective.time_sampling == "importance":
         progress.history = LossHistory.empty(schedule.T, device)

@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -16,10 +17,18 @@ LONG = ("-S", "train.steps=60", "-S", "train.checkpoint_every=5", "-S", "train.v
 FILES = ("ema.safetensors", "train.csv", "train.json", "averages/best.safetensors", "previews/evolution.png")
 
 
-def start(project, *arguments):
+def start(project, *arguments, file_bytes=resource.RLIM_INFINITY):
+    """Run a command in a process of its own; `file_bytes` limits how large files may get, as a full disk does."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "ddpm", *arguments]
-    return subprocess.Popen(command, cwd=project, env=environment, stderr=subprocess.PIPE, start_new_session=True)
+    return subprocess.Popen(
+        command,
+        cwd=project,
+        env=environment,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, resource.RLIM_INFINITY)),  # noqa: PLW1509
+    )
 
 
 def wait_for_a_state(project, process):
@@ -43,8 +52,9 @@ def test_kills_at_random_moments_change_no_byte(project, ddpm, kills):
     assert ddpm("prepare").exit_code == 0
     started = time.monotonic()
     whole = start(project, "train", *long, "--out", "whole/ema.safetensors")
-    assert whole.communicate(timeout=240) and whole.returncode == 0
-    lasts, moments = time.monotonic() - started, random.Random(0)
+    whole.communicate(timeout=240)
+    assert whole.returncode == 0
+    lasts, moments = time.monotonic() - started, random.Random(0)  # noqa: S311  (when to kill)
     for _ in range(kills):
         cut = start(project, "train", *long, "--out", "cut/ema.safetensors")
         time.sleep(moments.uniform(0.3, 0.9) * lasts)  # the start included, and sometimes the end
@@ -79,6 +89,28 @@ def test_a_signal_writes_a_state_and_the_same_command_goes_on(project, ddpm, num
     again = start(project, "train", *LONG, *often, "--out", "cut/ema.safetensors")
     _, errors = again.communicate(timeout=120)
     assert f"continuing after step {stopped[1]}," in errors.decode()
+    require_same_files(project)
+
+
+def test_a_full_disk_leaves_the_last_state_whole_and_costs_nothing_else(project, ddpm):
+    assert ddpm("prepare").exit_code == 0
+    whole = start(project, "train", *LONG, "--out", "whole/ema.safetensors")
+    whole.communicate(timeout=120)
+    cut = start(project, "train", *LONG, "--out", "cut/ema.safetensors")
+    wait_for_a_state(project, cut)
+    os.killpg(cut.pid, signal.SIGKILL)
+    cut.communicate()
+    states = {path.name: path.read_bytes() for path in (project / "work").rglob("step-*.pt")}
+    full = start(project, "train", *LONG, "--out", "cut/ema.safetensors", file_bytes=1_000_000)
+    _, errors = full.communicate(timeout=120)
+    assert full.returncode == 1
+    assert b"newest.pt: file too large; nothing finished was lost, run the command again" in errors
+    assert b"Traceback" not in errors
+    assert {path.name: path.read_bytes() for path in (project / "work").rglob("step-*.pt")} == states
+    again = start(project, "train", *LONG, "--out", "cut/ema.safetensors")
+    _, errors = again.communicate(timeout=120)
+    assert again.returncode == 0, errors
+    assert b"train: continuing after step " in errors
     require_same_files(project)
 
 

@@ -68,9 +68,9 @@ def test_interrupted_sampling_goes_on_with_the_same_images(done, ddpm, monkeypat
 
     arguments = ("sample", "-S", "sample.batch=4")
     monkeypatch.setattr(sample, "to_pixels", dies_in_the_third_batch)
-    assert ddpm(*arguments).exit_code == 1
+    assert ddpm(*arguments).exit_code == 130
     monkeypatch.setattr(sample, "to_pixels", real)
-    assert list((done / "work").rglob("done.json"))
+    assert list((done / "work").rglob("evaluations.npy"))
     assert ddpm(*arguments).exit_code == 0
     assert (done / "data/samples/images.npy").read_bytes() == whole
 

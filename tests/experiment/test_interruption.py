@@ -18,7 +18,8 @@ def test_a_signal_is_noted_and_the_next_one_acts_as_before(number):
         with interruptible(orphans_end=False) as interruption:
             assert not interruption.wanted
             os.kill(os.getpid(), number)
-            assert interruption.wanted and interruption.signal == number
+            assert interruption.wanted
+            assert interruption.signal == number
             assert came == []
             os.kill(os.getpid(), number)
             assert came == ["before"]

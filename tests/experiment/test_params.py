@@ -86,6 +86,24 @@ REFUSED = [
     (["figures.grid_rows=51"], "figures.grid_rows * grid_columns must be at most sample.num_images = 500, got 510"),
     (["figures.strip_columns=60"], "figures.strip_columns must be at most sample.steps + 1"),
     (["train.valid_every=15"], "train.valid_every must be a multiple of train.log_every = 10, got 15"),
+    (["train.choose=best", "train.valid_every=0"], "train.valid_every must be positive when train.choose is best"),
+    (["train.steps=0"], "exactly one must be positive, the others 0, got steps 0, images 0, epochs 0"),
+    (["train.epochs=3"], "exactly one must be positive, the others 0, got steps 600, images 0, epochs 3"),
+    (["train.ema_decays=[]"], "train.ema_decays must name at least one average, or train.ema_widths must, got []"),
+    (["train.ema_decays=[1.0]"], "train.ema_decays must be in [0, 1), got 1"),
+    (["train.ema_decays=[0.9, 0.9]"], "train.ema_decays must differ from each other, got [0.9, 0.9]"),
+    (["train.ema_widths=[0.3]"], "train.ema_widths must be in (0, 0.28), got 0.3"),
+    (["train.betas=[0.9, 1.0]"], "train.betas must be in [0, 1), got [0.9, 1.0]"),
+    (["train.weight_decay=0.1"], "train.weight_decay must be 0 for adam, got 0.1; adamw has one"),
+    (["train.devices=0"], "train.devices must be"),
+    (["train.devices=3"], "train.batch must be divisible by devices * accumulate = 3, got 64"),
+    (["train.accumulate=3"], "train.batch must be divisible by accumulate = 3, got 64"),
+    (["train.cuda_graphs=true"], "train.cuda_graphs must be false when train.compile is false, got true"),
+    (
+        ["train.parallel=fsdp", "train.precision=fp16"],
+        "train.precision must be bf16 or float32 when train.parallel is fsdp",
+    ),
+    (["train.preview_steps=2000"], "train.preview_steps must be at most schedule.T = 1000, got 2000"),
 ]
 
 
