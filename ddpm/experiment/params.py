@@ -4,7 +4,7 @@ There are no defaults here: a default inside a model would be a parameter that n
 know stands in `rules`; how the file is read stands in `params_file`.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -111,7 +111,7 @@ class TrainParams(Section):
     epochs: int = Field(ge=0)
     batch: int = Count
     accumulate: int = Count
-    devices: Literal["auto"] | Annotated[int, Count]
+    devices: int | str
     parallel: Literal["ddp", "fsdp"]
     optimizer: Literal["adam", "adamw"]
     betas: list[float] = Pair

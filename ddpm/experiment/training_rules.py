@@ -55,7 +55,9 @@ def optimizer(train: TrainParams) -> list[str]:
 def devices(train: TrainParams) -> list[str]:
     """A batch that devices can share, and what they can do together."""
     lines = []
-    parts = train.accumulate * (1 if train.devices == "auto" else train.devices)
+    if train.devices != "auto" and (isinstance(train.devices, str) or train.devices < 1):
+        return [f"train.devices must be auto or a number of at least 1, got {train.devices}"]
+    parts = train.accumulate * (1 if train.devices == "auto" else int(train.devices))
     if train.batch % parts:
         what = "accumulate" if train.devices == "auto" else "devices * accumulate"
         lines.append(f"train.batch must be divisible by {what} = {parts}, got {train.batch}")

@@ -19,6 +19,7 @@ TINY = {
     "grid_rows: 10": "grid_rows: 2",
     "grid_columns: 10": "grid_columns: 4",
     "strip_columns: 11": "strip_columns: 3",
+    "preview_steps: 20": "preview_steps: 2",
     "image_size: 16": "image_size: 8",
     "multipliers: [1, 2, 2]": "multipliers: [1, 1]",
 }

@@ -38,7 +38,7 @@ def test_speed_is_in_mlflow_and_not_in_the_curve_file(project, ddpm, monkeypatch
     assert ddpm("prepare").exit_code == 0
     assert ddpm("train", *LONG).exit_code == 0
     client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
-    (run,) = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    run, *_ = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
     for column in ("loss", "valid_loss", "images_per_second", "memory_bytes", "mfu"):
         points = client.get_metric_history(run.info.run_id, f"train_curve/{column}")
         assert points, column

@@ -42,7 +42,7 @@ def test_a_kept_heap_is_not_faulted_in_again():
         "keep = {}\n"
         "if keep: keep_heap()\n"
         "def work(): [torch.empty(40, 2**18).fill_(1) for _ in range(12)]\n"  # 40 MB each: glibc gives them back
-        "work()\n"
+        "work(); work()\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "work()\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)\n"
