@@ -97,6 +97,8 @@ def _changes(params: "Params", found: "Imported") -> list[str]:
             if getattr(before, key) != value:
                 text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
                 lines.append(f"{section}.{key}={text}")
+    if params.train.preview_steps > (T := found.checkpoint.schedule.T):
+        lines.append(f"train.preview_steps={T}")
     return lines
 
 
