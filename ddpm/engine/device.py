@@ -31,7 +31,8 @@ def set_determinism(deterministic: bool) -> None:
     """Same bytes on every run, or the fastest kernels; in both cases float32 means float32 (TF32 is off)."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it once, before its first product
     torch.use_deterministic_algorithms(deterministic)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a pass over every new tensor, for none of ours
+    # Filling every new tensor first would cost a pass over each; nothing of ours reads what it has not written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = not deterministic
     torch.backends.cudnn.allow_tf32 = False
     torch.set_float32_matmul_precision("highest")

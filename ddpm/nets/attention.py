@@ -19,12 +19,13 @@ Weigh = Callable[[Tensor, Tensor, Tensor], Tensor]
 def dot_product_attention(query: Heads, key: Heads, value: Heads) -> Heads:
     """Weigh the values of all pixels, for each pixel anew (Vaswani et al. 2017, eq. 1): softmax(q k^T / sqrt(f)) v.
 
-    On a CPU, images of up to EXPLICIT_PIXELS have their weights written out: twice as fast there as torch's kernel, which
-    saves the memory that they take. The softmax is float32 at least.
+    On a CPU, images of up to EXPLICIT_PIXELS have their weights written out: twice as fast there as torch's kernel,
+    which saves the memory that they take. The softmax is float32 at least.
     """
     if query.device.type == "cpu" and key.shape[-2] <= EXPLICIT_PIXELS:
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)  # (b, heads, pixels, pixels)
-        return scores.softmax(dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(value.dtype) @ value
+        weights: Tensor = scores.softmax(dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32))
+        return weights.to(value.dtype) @ value
     return F.scaled_dot_product_attention(query, key, value)
 
 
