@@ -30,9 +30,10 @@ def average(snapshots: Path, width: float, step: int | None, out: Path) -> None:
     from ddpm.engine import posthoc
     from ddpm.engine.averages import power_gamma
     from ddpm.engine.checkpoint import save_checkpoint
+    from ddpm.experiment.workspace import require_writable
 
     power_gamma(width)  # refuses one that is out of range before any file is read
-    stage.require_writable(out)
+    require_writable(out)
     found = posthoc.find_snapshots(snapshots)
     last = max(snapshot.profile.step for snapshot in found)
     with stage.progress("average", len(found), "files") as bar:

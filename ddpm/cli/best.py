@@ -44,9 +44,11 @@ def best(
     Example:
       python -m ddpm best --num-images 200 --out data/weights/best.safetensors
     """
+    from ddpm.experiment.workspace import require_writable
+
     params = stage.load_params(params_path, overrides)
     for target in (out, out.with_suffix(".json")):
-        stage.require_writable(target)
+        require_writable(target)
     if stage.spread(devices, device):
         return
 

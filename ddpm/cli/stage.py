@@ -204,13 +204,6 @@ def is_standard(**places: tuple[Path, Path]) -> bool:
     return all(given == default for given, default in places.values())
 
 
-def require_writable(path: Path) -> None:
-    """Refuse an output that cannot be written, before the expensive work starts; raises ValueError."""
-    from ddpm.experiment import workspace
-
-    workspace.require_writable(path)
-
-
 def require_files(*paths: Path) -> None:
     """Refuse to start without the inputs.
 

@@ -40,10 +40,12 @@ def train(
       torchrun --nnodes 2 --nproc-per-node 8 --max-restarts 10 --rdzv-backend c10d --rdzv-endpoint HOST:29500 \\
         -m ddpm train
     """
+    from ddpm.experiment.workspace import require_writable
+
     params = stage.load_params(params_path, overrides)
     folder = stage.results_folder(results, out, stage.WEIGHTS)
     for target in (out, folder / "train.csv"):
-        stage.require_writable(target)
+        require_writable(target)
     if stage.spread(params.train.devices, device):
         return
 

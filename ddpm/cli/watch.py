@@ -50,6 +50,8 @@ class Watch:
         return [{**row, **self.speeds.get(row["step"], {})} for row in rows]
 
     def _begin(self, progress: "Progress") -> None:
+        import torch
+
         from ddpm.engine.build import build_net
         from ddpm.engine.speed import Meter, flop_per_image, measure_peak
 
@@ -59,7 +61,8 @@ class Watch:
             self.bar.initial = self.bar.n = before * self.params.train.batch
             self.shown_previews = len([step for step in progress.previews if step <= before])
         peak = measure_peak(device, self.params.train.precision) * self.team.count
-        net = build_net(self.params.data, self.params.model, self.params.objective)
+        with torch.device("meta"):
+            net = build_net(self.params.data, self.params.model, self.params.objective)
         self.meter = Meter(flop_per_image(net), peak, device, progress.step)
 
     def _show_row(self, progress: "Progress") -> None:

@@ -40,6 +40,21 @@ def wait_for_a_state(project, process):
     raise AssertionError("no state was written within a minute")
 
 
+def cut_short(project):
+    cut = start(project, "train", *LONG, "--out", "cut/ema.safetensors")
+    wait_for_a_state(project, cut)
+    os.killpg(cut.pid, signal.SIGKILL)
+    cut.communicate()
+
+
+def require_the_rest_to_come(project):
+    again = start(project, "train", *LONG, "--out", "cut/ema.safetensors")
+    _, errors = again.communicate(timeout=120)
+    assert again.returncode == 0, errors
+    assert b"train: continuing after step " in errors
+    require_same_files(project)
+
+
 def require_same_files(project):
     for name in FILES:
         assert (project / "cut" / name).read_bytes() == (project / "whole" / name).read_bytes(), name
@@ -96,10 +111,7 @@ def test_a_full_disk_leaves_the_last_state_whole_and_costs_nothing_else(project,
     assert ddpm("prepare").exit_code == 0
     whole = start(project, "train", *LONG, "--out", "whole/ema.safetensors")
     whole.communicate(timeout=120)
-    cut = start(project, "train", *LONG, "--out", "cut/ema.safetensors")
-    wait_for_a_state(project, cut)
-    os.killpg(cut.pid, signal.SIGKILL)
-    cut.communicate()
+    cut_short(project)
     states = {path.name: path.read_bytes() for path in (project / "work").rglob("step-*.pt")}
     full = start(project, "train", *LONG, "--out", "cut/ema.safetensors", file_bytes=1_000_000)
     _, errors = full.communicate(timeout=120)
@@ -107,11 +119,7 @@ def test_a_full_disk_leaves_the_last_state_whole_and_costs_nothing_else(project,
     assert b"newest.pt: file too large; nothing finished was lost, run the command again" in errors
     assert b"Traceback" not in errors
     assert {path.name: path.read_bytes() for path in (project / "work").rglob("step-*.pt")} == states
-    again = start(project, "train", *LONG, "--out", "cut/ema.safetensors")
-    _, errors = again.communicate(timeout=120)
-    assert again.returncode == 0, errors
-    assert b"train: continuing after step " in errors
-    require_same_files(project)
+    require_the_rest_to_come(project)
 
 
 def test_a_second_signal_does_not_wait(project, ddpm):
@@ -130,16 +138,9 @@ def test_a_killed_training_ends_with_the_bytes_of_one_that_was_not(project, ddpm
     whole = start(project, "train", *LONG, "--out", "whole/ema.safetensors")
     _, errors = whole.communicate(timeout=120)
     assert whole.returncode == 0, errors
-    cut = start(project, "train", *LONG, "--out", "cut/ema.safetensors")
-    wait_for_a_state(project, cut)
-    os.killpg(cut.pid, signal.SIGKILL)
-    cut.communicate()
+    cut_short(project)
     assert not (project / "cut").exists()
-    again = start(project, "train", *LONG, "--out", "cut/ema.safetensors")
-    _, errors = again.communicate(timeout=120)
-    assert again.returncode == 0, errors
-    assert b"train: continuing after step " in errors
-    require_same_files(project)
+    require_the_rest_to_come(project)
 
 
 def test_two_trainings_at_once_are_refused(project, ddpm):
