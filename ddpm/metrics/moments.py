@@ -66,6 +66,27 @@ class Moments:
         between = np.outer(shift, shift * (self.num_images * other.num_images / num_images))
         return Moments(num_images, mean, self.scatter + other.scatter + between)
 
+    def without(self, part: Moments) -> Moments:
+        """Moments of the rows that are left when some of them go, the inverse of `merge`.
+
+        scatter = scatter_total - scatter_part - (n_part n / n_rest) (mean_part - mean)(mean_part - mean)^T
+
+        Args:
+            part: moments of rows that all went into this one.
+
+        Raises:
+            ValueError: the two differ in dimension, or no row would be left.
+        """
+        if self.mean.shape != part.mean.shape:
+            raise ValueError(f"features to take out must agree in dim, got {len(self.mean)} and {len(part.mean)}")
+        num_images = self.num_images - part.num_images
+        if num_images < 1:
+            raise ValueError(f"at least 1 image must be left, got {part.num_images} taken out of {self.num_images}")
+        shift = part.mean - self.mean
+        mean = self.mean - shift * (part.num_images / num_images)
+        between = np.outer(shift, shift * (part.num_images * self.num_images / num_images))
+        return Moments(num_images, mean, self.scatter - part.scatter - between)
+
     def covariance(self) -> NDArray[np.float64]:
         """Unbiased covariance, scatter / (num_images - 1), as `numpy.cov` has it; (dim, dim) float64.
 

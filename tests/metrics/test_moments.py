@@ -49,6 +49,26 @@ def test_order_of_merging_does_not_matter(order):
     np.testing.assert_allclose(merged.scatter, whole.scatter, rtol=0, atol=1e-12 * np.abs(whole.scatter).max())
 
 
+@pytest.mark.parametrize("taken", [slice(0, 1), slice(100, 350), slice(3, None, 10), slice(0, 899)])
+def test_without_gives_the_moments_of_the_rest(taken):
+    features = rows(900, 6)
+    rest = np.delete(features, np.arange(900)[taken], axis=0)
+    found = moments([features]).without(Moments.of_block(features[taken]))
+    exact = Moments.of_block(rest)
+    assert found.num_images == len(rest)
+    np.testing.assert_allclose(found.mean, exact.mean, rtol=1e-12)
+    # relative to the whole, whose rounding stays when almost all of it goes
+    scale = moments([features]).scatter.max()
+    np.testing.assert_allclose(found.scatter, exact.scatter, rtol=0, atol=1e-12 * scale)
+
+
+def test_without_undoes_merge():
+    first, second = (Moments.of_block(part) for part in np.split(rows(500, 4), [200]))
+    back = first.merge(second).without(second)
+    np.testing.assert_allclose(back.mean, first.mean, rtol=1e-12)
+    np.testing.assert_allclose(back.scatter, first.scatter, rtol=0, atol=1e-12 * np.abs(first.scatter).max())
+
+
 def test_a_large_offset_does_not_eat_the_covariance():
     features = np.random.default_rng(0).normal(size=(3 * BLOCK_IMAGES, 3)) + 1e6
     np.testing.assert_allclose(moments([features]).covariance(), np.cov(features, rowvar=False), rtol=1e-9, atol=1e-9)
@@ -70,8 +90,12 @@ def test_refused(batches, message):
         moments(batches)
 
 
-def test_covariance_and_merge_refuse():
+def test_covariance_merge_and_without_refuse():
     with pytest.raises(ValueError, match="at least 2 images, got 1"):
         Moments.of_block(np.ones((1, 3))).covariance()
     with pytest.raises(ValueError, match="agree in dim, got 3 and 4"):
         Moments.of_block(np.ones((2, 3))).merge(Moments.of_block(np.ones((2, 4))))
+    with pytest.raises(ValueError, match="agree in dim, got 3 and 4"):
+        Moments.of_block(np.ones((3, 3))).without(Moments.of_block(np.ones((2, 4))))
+    with pytest.raises(ValueError, match="at least 1 image must be left, got 2 taken out of 2"):
+        Moments.of_block(np.ones((2, 3))).without(Moments.of_block(np.ones((2, 3))))
