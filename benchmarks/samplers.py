@@ -28,6 +28,7 @@ from ddpm.diffusion.samplers import SAMPLERS
 from ddpm.engine.checkpoint import Checkpoint, load_checkpoint
 from ddpm.engine.distributed import alone
 from ddpm.engine.evaluate import distance
+from ddpm.engine.features import image_set
 from ddpm.engine.sample import sample_images
 from ddpm.experiment.params import SampleParams
 from ddpm.experiment.params_file import load
@@ -36,6 +37,7 @@ from ddpm.figures.grid import PADDING, tile
 from ddpm.figures.look import INK, MUTED, PAPER, type_face
 from ddpm.figures.png import save_png
 from ddpm.metrics.features import Extractor, build_extractor
+from ddpm.metrics.record import Protocol
 from ddpm.metrics.statistics import Statistics, load_statistics
 
 CPU = torch.device("cpu")
@@ -95,7 +97,8 @@ def measure(
         drawn = sample_images(checkpoint, sample, Path(folder), alone(CPU), silent)
         seconds = time.perf_counter() - started
         images: NDArray[np.uint8] = np.load(drawn.path, allow_pickle=False)
-    record = distance(extractor.extract(images), reference, extractor)
+    protocol = Protocol("own", "uint8 npy", image_set(images).sha256, reference.identity["data_sha256"])
+    record = distance(extractor.extract(images), reference, extractor, protocol)
     click.echo(f"{label:36} {sample.steps:4} steps {seconds:8.1f} s   {record['value']:.4f}", err=True)
     return Result(label, sample.steps, drawn.nfe, seconds, record, images[:SHOWN])
 

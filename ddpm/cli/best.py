@@ -65,6 +65,7 @@ def run(
     params: "Params", snapshots: Path, reference: Path, out: Path, network: tuple[Path | None, bool], team: "Team"
 ) -> None:
     """Measure all, as one process of a team, and copy the best; `network` is (--weights, --download)."""
+    from ddpm.digest import file_sha256
     from ddpm.engine import choose
     from ddpm.engine.device import set_determinism
     from ddpm.experiment.workspace import copy_file, write_json
@@ -75,7 +76,9 @@ def run(
     statistics, (weights, download) = load_statistics(reference), network
     name = statistics.identity["features"]
     extractor = build_extractor(name, weights=weights, download=download, device=team.device)
-    protocol = choose.Protocol(params.sample, statistics, extractor, params.evaluate.batch)
+    protocol = choose.Protocol(
+        params.sample, statistics, file_sha256(reference), extractor, params.evaluate.protocol, params.evaluate.batch
+    )
     paths = choose.find_candidates(snapshots, protocol, team)
     total = len(paths) * params.sample.num_images
     with (

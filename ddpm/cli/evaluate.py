@@ -1,15 +1,26 @@
 """ddpm evaluate: samples and reference statistics -> metrics.json."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ddpm.cli import stage
 
+if TYPE_CHECKING:
+    from ddpm.data.foreign import ForeignImages
+    from ddpm.engine.distributed import Team
+    from ddpm.experiment.params import Params
+
 
 @click.command()
 @stage.params_options
-@stage.path_option("--samples", stage.SAMPLES / "images.npy", "Samples: uint8 NHWC .npy.")
+@stage.path_option(
+    "--samples", stage.SAMPLES / "images.npy", "Samples: .npy, .npz (ADM), a folder or zip of PNG or JPEG, or sheets."
+)
+@click.option("--grid", metavar="ROWSxCOLUMNS", help="The samples are sheets of so many cells each.")
+@click.option("--padding", type=click.IntRange(min=0), default=0, help="Pixels around the cells of a sheet.")
+@click.option("--num-images", type=click.IntRange(min=2), help="The first N samples.  [default: evaluate.num_images]")
 @stage.path_option("--reference", stage.STATISTICS, "Statistics of the real images.")
 @stage.path_option("--data", stage.PREPARED, "Folder of prepared images (for the floor).")
 @stage.path_option("--out", stage.RESULTS / "metrics.json", "Where the metrics go.")
@@ -20,6 +31,9 @@ def evaluate(
     params_path: Path,
     overrides: tuple[str, ...],
     samples: Path,
+    grid: str | None,
+    padding: int,
+    num_images: int | None,
     reference: Path,
     data: Path,
     out: Path,
@@ -28,56 +42,133 @@ def evaluate(
     devices: str,
     device: str,
 ) -> None:
-    """Measure the distance between samples and real images, in the features of the reference.
+    """Measure samples against real images, in the features of the reference.
 
-    The metric is called fid only with the canonical Inception network; pixels give frechet_pixels.
+    The distance is called fid only with the canonical Inception network; pixels give frechet_pixels. Features are kept
+    in work/features, so other metrics of the same images need no network.
 
     \b
     Example:
       python -m ddpm evaluate --samples work/twenty_steps/images.npy --out work/twenty_steps/metrics.json
+      python -m ddpm evaluate --samples sheets --grid 10x10 --padding 1 --num-images 1000 --out work/sheets.json
     """
-    params = stage.load_params(params_path, overrides)
+    params = _params(params_path, overrides, num_images)
+    cells = _cells(grid, padding)
     if stage.spread(devices, device):
         return
 
+    from ddpm.data.foreign import open_images
+    from ddpm.engine.distributed import join
+    from ddpm.experiment.workspace import require_writable
+
+    stage.require_files(samples, reference)
+    found = open_images(samples, grid=cells, padding=padding)
+    count = params.evaluate.num_images
+    if found.num_images < count:
+        wanted = "--num-images" if num_images else "evaluate.num_images"
+        raise ValueError(
+            f"{samples}: {wanted} {count} needs as many samples, got {found.num_images}; "
+            f"take all with --num-images {found.num_images}"
+        )
+    require_writable(out)
+    defaults = (stage.SAMPLES / "images.npy", stage.STATISTICS, stage.PREPARED, stage.RESULTS / "metrics.json")
+    standard = (samples, reference, data, out) == defaults and not grid and not num_images
+    with join(device) as team:
+        run(params, (samples, found, count), reference, data, out, (weights, download), team, standard)
+
+
+def _params(path: Path, overrides: tuple[str, ...], num_images: int | None) -> "Params":
+    """With --num-images in the place of evaluate.num_images, and all rules asked about it."""
+    params = stage.load_params(path, overrides)
+    if num_images is None:
+        return params
+    drawn = max(num_images, params.sample.num_images)  # samples of another program may be more than we would draw
+    asked = (f"evaluate.num_images={num_images}", f"sample.num_images={drawn}")
+    return stage.load_params(path, (*overrides, *asked))
+
+
+def _cells(grid: str | None, padding: int) -> tuple[int, int] | None:
+    if grid is None:
+        if padding:
+            raise click.UsageError("--padding belongs to --grid")
+        return None
+    rows, _, columns = grid.lower().partition("x")
+    if not (rows.isdecimal() and columns.isdecimal() and int(rows) and int(columns)):
+        raise click.UsageError(f"--grid must be ROWSxCOLUMNS, such as 10x10, got {grid}")
+    return int(rows), int(columns)
+
+
+def run(
+    params: "Params",
+    samples: tuple[Path, "ForeignImages", int],
+    reference: Path,
+    data: Path,
+    out: Path,
+    network: tuple[Path | None, bool],
+    team: "Team",
+    standard: bool,
+) -> None:
+    """Measure, as one process of a team; samples: place, what is there, count; network: --weights, --download."""
+    from ddpm.data.foreign import jpeg_warning
     from ddpm.data.store import images_file, open_split
+    from ddpm.digest import file_sha256
     from ddpm.engine import evaluate as engine
     from ddpm.engine.device import set_determinism
-    from ddpm.engine.distributed import join
-    from ddpm.engine.features import stored_features
-    from ddpm.experiment.workspace import require_writable, write_json
+    from ddpm.engine.features import image_set, kept_features
+    from ddpm.engine.reference import load_real
+    from ddpm.engine.samples_in import real_images, sample_array
+    from ddpm.experiment.workspace import project_root, write_json
     from ddpm.metrics.features import build_extractor
+    from ddpm.metrics.record import Protocol
     from ddpm.metrics.statistics import load_statistics
 
-    chosen = params.evaluate
-    defaults = (stage.SAMPLES / "images.npy", stage.STATISTICS, stage.PREPARED, stage.RESULTS / "metrics.json")
-    standard = (samples, reference, data, out) == defaults
-    with join(device) as team:
-        set_determinism(deterministic=True)
-        images, statistics = stage.load_array(samples), load_statistics(reference)
-        if len(images) < chosen.num_images:
-            raise ValueError(
-                f"{samples}: evaluate.num_images {chosen.num_images} needs as many samples, got {len(images)}"
-            )
-        held_out = open_split(data, "valid").images[: chosen.num_images] if chosen.floor else None
-        name = statistics.identity["features"]
-        extractor = build_extractor(name, weights=weights, download=download, device=team.device)
-        sets = engine.image_sets(images[: chosen.num_images], held_out, statistics, extractor)
-        require_writable(out)
-        inputs = [samples, reference, *([data / images_file("valid")] if chosen.floor else [])]
-        with (
-            stage.work("evaluate", params, inputs, team) as work,
-            stage.recorded("evaluate", params, team, standard) as recorder,
-            stage.progress("evaluate", sum(map(len, sets.values())), "images", team.first) as bar,
-        ):
-            rows = {
-                name: stored_features(some, extractor, chosen.batch, work, name, team, bar.update)
-                for name, some in sets.items()
-            }
-            if team.first:
-                recorder.numbers, recorder.artifacts = engine.evaluate(rows, statistics, extractor), [out]
-                write_json(out, recorder.numbers)
+    set_determinism(deterministic=True)
+    (place, found, count), (weights, download), chosen = samples, network, params.evaluate
+    statistics = load_statistics(reference)
+    held_out = open_split(data, "valid").images[:count] if engine.needs_held_out(chosen) else None
+    name = statistics.identity["features"]
+    extractor = build_extractor(name, weights=weights, download=download, device=team.device)
+    num_held_out = None if held_out is None else len(held_out)
+    engine.require_comparable((count, *found.shape), num_held_out, statistics, extractor)
+    real = load_real(reference, statistics)
+    engine.require_metrics(chosen, real)
+    if team.first and (line := jpeg_warning(found)):
+        click.echo(f"Warning: {line}", err=True)
+    inputs = [path for path in (place, reference) if path.is_file()]
+    inputs += [data / images_file("valid")] if held_out is not None else []
+    root = project_root()
+    with (
+        stage.work("evaluate", params, inputs, team) as work,
+        stage.recorded("evaluate", params, team, standard) as recorder,
+    ):
+        images, stored_as = sample_array(found, count, name, work, team, lambda num: None)  # noqa: ARG005
+        sets = [image_set(images)]
+        if held_out is not None:
+            sets.append(image_set(real_images(held_out, name)))
+        with stage.progress("features", sum(len(some.order) for some in sets), "images", team.first) as bar:
+            rows = [kept_features(some, extractor, chosen.batch, root, team, bar.update) for some in sets]
+        if team.first:
+            compared = engine.compare(rows[0], rows[1] if rows[1:] else None, real, statistics, extractor, chosen)
+            protocol = Protocol(chosen.protocol, stored_as, sets[0].sha256, file_sha256(reference))
+            with stage.progress("evaluate", len(chosen.metrics), "metrics") as bar:
+                recorder.numbers = engine.evaluate(compared, statistics, extractor, protocol, bar.update)
+            recorder.artifacts = [out]
+            write_json(out, recorder.numbers)
     if team.first:
-        for name, record in recorder.numbers.items():
-            click.echo(f"{name}@{record['num_images']}: {record['value']:.4f}  ({record['grade']})")
-        click.echo(f"{out}: done. Next: python -m ddpm figures")
+        say(recorder.numbers, out)
+
+
+def say(records: dict[str, Any], out: Path) -> None:
+    """The numbers, each with its count and interval, what to think of them, and where they are."""
+    from ddpm.metrics.record import warning
+
+    for name, record in records.items():
+        interval = record.get("interval")
+        around = f"  95 % [{interval['low']:.4g}, {interval['high']:.4g}]" if interval else ""
+        if "samples_at_this_count" in record:
+            around = f"  real images; as many samples: {record['samples_at_this_count']:.4f}"
+        click.echo(f"{name}@{record['num_images']}: {record['value']:.4f}{around}  ({record['grade']})")
+    first = next(iter(records))
+    if line := warning(first, min(records[first]["num_images"], records[first]["num_reference"])):
+        click.echo(f"Warning: {line}", err=True)
+    click.echo(f"{out}: done. Next: python -m ddpm figures")

@@ -12,12 +12,13 @@ import numpy as np
 from ddpm.digest import file_sha256
 from ddpm.engine.checkpoint import load_checkpoint
 from ddpm.engine.distributed import Team
-from ddpm.engine.evaluate import distance, image_sets
-from ddpm.engine.features import stored_features
+from ddpm.engine.evaluate import distance, require_comparable
+from ddpm.engine.features import image_set, stored_features
 from ddpm.engine.rows import Tick
 from ddpm.engine.sample import require_settings, sample_images
 from ddpm.experiment.params import SampleParams
 from ddpm.experiment.workspace import write_json
+from ddpm.metrics import record
 from ddpm.metrics.features import Extractor
 from ddpm.metrics.statistics import Statistics
 
@@ -29,13 +30,17 @@ class Protocol:
     Attributes:
         sample: how many images are drawn, and how; with one seed, so that all start from the same noise.
         statistics: of the real images.
+        reference_sha256: of their file.
         extractor: of the family of the statistics.
+        name: of the published protocol, or `own`.
         batch: images per evaluation of the extractor.
     """
 
     sample: SampleParams
     statistics: Statistics
+    reference_sha256: str
     extractor: Extractor
+    name: str
     batch: int
 
 
@@ -95,11 +100,12 @@ def measure(path: Path, protocol: Protocol, work: Path, team: Team, tick: Tick) 
         team.wait()
         drawn = sample_images(checkpoint, protocol.sample, folder, team, tick)
         images = np.load(drawn.path, mmap_mode="r", allow_pickle=False)
-        ((name, some),) = image_sets(images, None, protocol.statistics, protocol.extractor).items()
-        silent: Tick = lambda num_images: None  # noqa: ARG005, E731
-        rows = stored_features(some, protocol.extractor, protocol.batch, folder, name, team, silent)
+        require_comparable(images.shape, None, protocol.statistics, protocol.extractor)
+        some, silent = image_set(images), lambda num_images: None  # noqa: ARG005
+        rows = stored_features(some, protocol.extractor, protocol.batch, folder, "drawn", team, silent)
         if team.first:
-            write_json(finished, distance(rows, protocol.statistics, protocol.extractor))
+            about = record.Protocol(protocol.name, "uint8 npy", some.sha256, protocol.reference_sha256)
+            write_json(finished, distance(rows, protocol.statistics, protocol.extractor, about))
         team.wait()
         if team.first:
             shutil.rmtree(folder)

@@ -1,25 +1,28 @@
-"""Evaluation: the distance between samples and the reference, and the floor that real images reach."""
+"""Evaluation: which images are compared, whether they may be, and the records of all metrics."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from ddpm.engine.features import feature_moments, one_thread
+from ddpm.engine.measure import METRICS, NEED_REAL, Compared
+from ddpm.experiment.params import EvaluateParams
 from ddpm.metrics.features import Extractor
-from ddpm.metrics.frechet import frechet_distance
-from ddpm.metrics.images import Features, StoredImages
-from ddpm.metrics.record import frechet_record
+from ddpm.metrics.frechet import frechet_distance, gaussian
+from ddpm.metrics.images import Features
+from ddpm.metrics.record import Protocol, metric_name, metric_record
 from ddpm.metrics.statistics import Statistics, require_same_family
 
+Shape: TypeAlias = tuple[int, ...]
 
-def image_sets(
-    samples: StoredImages, held_out: StoredImages | None, reference: Statistics, extractor: Extractor
-) -> dict[str, StoredImages]:
-    """What is compared with the reference, under the names that the records will have in metrics.json.
+
+def require_comparable(shape: Shape, num_held_out: int | None, reference: Statistics, extractor: Extractor) -> None:
+    """Refuse images that cannot be compared with the reference, before they are read.
 
     Args:
-        samples: uint8 NHWC, exactly the images that count.
-        held_out: real images that the model never saw, of at most the same count; their distance to the reference is
-            what a perfect model would score, and goes under `<metric>_floor`. None leaves it out.
+        shape: of the samples that count, (images, height, width, channels).
+        num_held_out: real images that the model never saw; None where no metric needs them.
         reference: statistics of the real images.
         extractor: of the same family as the reference.
 
@@ -27,39 +30,110 @@ def image_sets(
         ValueError: another family, other image sizes, too few images.
     """
     require_same_family(reference, extractor)
-    size = reference.identity["size"]
-    if samples.shape[1:3] != (size, size):
+    side = reference.identity["size"]
+    if shape[1:3] != (side, side):
         raise ValueError(
-            f"samples must be {size}x{size} like the reference, got {samples.shape[1]}x{samples.shape[2]}; "
+            f"samples must be {side}x{side} like the reference, got {shape[1]}x{shape[2]}; "
             "sample from a model of the same data"
         )
-    sets = {extractor.metric: samples}
-    if held_out is not None:
-        sets[f"{extractor.metric}_floor"] = held_out
-    for name, images in sets.items():
-        if len(images) < 2:
-            raise ValueError(f"evaluate: {name} needs at least 2 images, got {len(images)}; give more images")
-    return sets
+    for name, count in (("samples", shape[0]), ("held-out images", num_held_out)):
+        if count is not None and count < 2:
+            raise ValueError(f"evaluate: {extractor.metric} needs at least 2 {name}, got {count}; give more")
 
 
-def evaluate(rows: Mapping[str, Features], reference: Statistics, extractor: Extractor) -> dict[str, Any]:
-    """The content of metrics.json: one record per distance, each with its protocol.
+def require_metrics(evaluate: EvaluateParams, real: Features | None) -> None:
+    """Refuse metrics that this reference cannot serve.
 
     Args:
-        rows: the features of `image_sets`, (images, dim) each.
-        reference: statistics of the real images.
-        extractor: what made the features.
+        evaluate: section `evaluate`.
+        real: features of the reference, if they are known.
+
+    Raises:
+        ValueError: the first such metric.
     """
-    return {name: distance(features, reference, extractor) for name, features in rows.items()}
+    for name in evaluate.metrics:
+        if name in NEED_REAL and real is None:
+            raise ValueError(
+                f"evaluate.metrics must not list {name}: the reference has no features, only their moments; "
+                "drop it, or make the reference from images"
+            )
+    if real is not None and "kid" in evaluate.metrics and len(real) < evaluate.kid_images:
+        raise ValueError(
+            f"evaluate.kid_images must be at most the {len(real)} images of the reference, got {evaluate.kid_images}"
+        )
 
 
-def distance(rows: Features, reference: Statistics, extractor: Extractor) -> dict[str, Any]:
-    """The record of the Frechet distance between images, given by their features, and the reference (Heusel 2017).
+def needs_held_out(evaluate: EvaluateParams) -> bool:
+    """Whether real images beside those of the reference are looked at."""
+    return evaluate.floor or "memorization" in evaluate.metrics
+
+
+def compare(
+    rows: Features,
+    held_out: Features | None,
+    real: Features | None,
+    reference: Statistics,
+    extractor: Extractor,
+    evaluate: EvaluateParams,
+) -> Compared:
+    """Put together what the metrics are computed from.
+
+    Args:
+        rows: of the samples, (images, dim + num_logits).
+        held_out: of held-out real images, alike.
+        real: of the reference, (images, dim).
+    """
+    dim = len(reference.mean)
+    logits = rows[:, dim:] if extractor.kind.num_logits else None
+    with one_thread():
+        moments = gaussian(reference.mean, reference.covariance)
+    seen = None if held_out is None else held_out[:, :dim]
+    return Compared(rows[:, :dim], logits, moments, reference.num_images, real, seen, evaluate)
+
+
+def evaluate(
+    compared: Compared,
+    reference: Statistics,
+    extractor: Extractor,
+    protocol: Protocol,
+    tick: Callable[[int], object] = lambda count: None,  # noqa: ARG005
+) -> dict[str, Any]:
+    """The content of metrics.json: one record per number, each with its protocol.
+
+    Args:
+        tick: called after each metric of `evaluate.metrics`.
+    """
+    records: dict[str, Any] = {}
+    for name in compared.settings.metrics:
+        with one_thread():
+            measured = METRICS[name](compared)
+        for key, found in measured.items():
+            records[metric_name(key, extractor)] = _record(key, found, reference, extractor, protocol)
+        tick(1)
+    return records
+
+
+def distance(rows: Features, reference: Statistics, extractor: Extractor, protocol: Protocol) -> dict[str, Any]:
+    """The record of the Frechet distance alone, without interval and floor.
 
     Raises:
         ValueError: fewer than two images, or features of another family.
     """
-    found = feature_moments(rows)
+    dim = len(reference.mean)
+    found = feature_moments(rows[:, :dim])
     with one_thread():
         value = frechet_distance(found.mean, found.covariance(), reference.mean, reference.covariance)
-    return dict(frechet_record(value, extractor, found.num_images, reference))
+    measured = {"value": value, "num_images": found.num_images, "num_reference": reference.num_images}
+    return _record("frechet", measured, reference, extractor, protocol)
+
+
+def _record(
+    key: str, measured: Mapping[str, Any], reference: Statistics, extractor: Extractor, protocol: Protocol
+) -> dict[str, Any]:
+    plain = {name: _plain(value) for name, value in measured.items()}
+    return metric_record(metric_name(key, extractor), plain, extractor, reference, protocol)
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of numpy as those of Python: JSON knows no others."""
+    return value.item() if isinstance(value, np.generic) else value

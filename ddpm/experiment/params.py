@@ -35,7 +35,7 @@ class DataParams(Section):
 class ReferenceParams(Section):
     """What generated images are compared with, and through which features."""
 
-    features: Literal["pixels", "inception", "fid_768"]
+    features: Literal["pixels", "inception", "pytorch-fid", "seed0", "fid_768"]
     split: Literal["train", "valid"]
     batch: int = Count
 
@@ -177,11 +177,25 @@ class SampleParams(Section):
 
 
 class EvaluateParams(Section):
-    """Which numbers are computed from the samples."""
+    """Which numbers are computed from the samples, and how.
 
+    kid_subsets and kid_images are read by the metric kid, neighbors by precision-recall, neighbor_images by it and by
+    memorization.
+    """
+
+    protocol: Literal["own", "ddim-128", "scoresde-140", "squash", "cifar10-train", "seed0"]
     num_images: int = Field(ge=2)
     batch: int = Count
+    metrics: list[Literal["frechet", "kid", "inception-score", "precision-recall", "memorization"]] = Field(
+        min_length=1
+    )
     floor: bool
+    interval_groups: int = Field(ge=0)
+    curve_points: int = Field(ge=0)
+    kid_subsets: int = Count
+    kid_images: int = Field(ge=2)
+    neighbors: int = Count
+    neighbor_images: int = Field(ge=2)
 
 
 class FiguresParams(Section):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from ddpm.experiment.evaluation_rules import EVALUATION
 from ddpm.experiment.params import (
     DataParams,
     EvaluateParams,
@@ -250,5 +251,6 @@ RULES: tuple[Callable[..., list[str]], ...] = (
     _steps,
     _counts,
     *TRAINING,
+    *EVALUATION,
 )
 """A rule names the sections that it compares as its arguments."""

@@ -12,9 +12,10 @@ MANIFEST = PREPARED / "manifest.json"
 _TRAIN, _VALID = PREPARED / "train.npy", PREPARED / "valid.npy"
 _LABELS = (PREPARED / "train_labels.npy", PREPARED / "valid_labels.npy")
 _STATISTICS = Path("data/reference/statistics.npz")
+_FEATURES = Path("data/reference/statistics_features.npy")
 _WEIGHTS = Path("data/weights/ema.safetensors")
 _AVERAGES = Path("data/weights/averages")
-_SAMPLES = (Path("data/samples/images.npy"), Path("data/samples/labels.npy"))
+_SAMPLES = tuple(Path("data/samples") / name for name in ("images.npy", "labels.npy", "manifest.json"))
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ _ORDERED = (
         sections=("reference",),
         upstream=("prepare",),
         inputs=(_TRAIN, _VALID, MANIFEST),
-        outputs=(_STATISTICS,),
+        outputs=(_STATISTICS, _FEATURES),
         numbers=Path("results/reference.json"),
     ),
     Stage(
@@ -79,7 +80,7 @@ _ORDERED = (
         name="evaluate",
         sections=("evaluate",),
         upstream=("prepare", "reference", "sample"),
-        inputs=(_VALID, _STATISTICS, _SAMPLES[0]),
+        inputs=(_VALID, _STATISTICS, _FEATURES, _SAMPLES[0]),
         outputs=(),
         numbers=Path("results/metrics.json"),
     ),

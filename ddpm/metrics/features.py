@@ -1,7 +1,7 @@
 """Feature extractors: stored uint8 images in, one row of features per image out.
 
-Three kinds, whose distances have three names, so that none can be mistaken for another:
-`pixels` (`frechet_pixels`, needs no file), `fid_768` (`fid_768`) and `inception` (`fid`).
+Every extractor gives its distance a name of its own (`EXTRACTORS`), so that none can be mistaken for another: only the
+canonical Inception network with TensorFlow's resize gives `fid`.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,18 +11,56 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ddpm.metrics import inception
-from ddpm.metrics.images import FAMILIES, Features, StoredImages, pooled_pixels, require_stored
+from ddpm.metrics.images import Features, StoredImages, pooled_pixels, pytorch_input, require_stored, tf1_input
+from ddpm.metrics.inception import Tap
+from ddpm.metrics.seed0 import seed0_input
 from ddpm.metrics.weights import CANONICAL_SHA256, PARTIAL_SHA256, digest, find_weights, require_digest
 
-METRICS = {"pixels": "frechet_pixels", "inception": "fid", "fid_768": "fid_768"}
-ALLOWED_WEIGHTS: dict[str, tuple[str | None, ...]] = {
-    "pixels": (None,),
-    "inception": (CANONICAL_SHA256,),
-    "fid_768": (CANONICAL_SHA256, PARTIAL_SHA256),
+NUM_LOGITS = 1008
+FAMILIES: dict[str, Callable[[Tensor], Tensor]] = {
+    "tf1": tf1_input,
+    "pytorch": pytorch_input,
+    "seed0": seed0_input,
 }
+"""Family -> from (batch, 3, height, width) in 0..255 to the network's input."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is known of an extractor before any file is opened.
+
+    Args:
+        metric: name of its Frechet distance in metrics.json.
+        suffix: what other metrics in these features carry behind their names: `kid` and `kid_pixels`.
+        dim: features per image; None where the images decide (pixels).
+        num_logits: outputs of the classifier per image, behind the features in each row; 0 for none.
+        family: how images are resized and scaled: a key of `FAMILIES`, or `pixels`; families never mix.
+        weights: SHA-256 of the files that may make it; none: it needs no file.
+        variable: environment variable that may name such a file.
+    """
+
+    metric: str
+    suffix: str
+    dim: int | None
+    num_logits: int
+    family: str
+    weights: tuple[str, ...]
+    variable: str
+
+
+CANONICAL = (CANONICAL_SHA256,)
+EXTRACTORS = {
+    "pixels": Kind("frechet_pixels", "_pixels", None, 0, "pixels", (), ""),
+    "inception": Kind("fid", "", 2048, NUM_LOGITS, "tf1", CANONICAL, "DDPM_INCEPTION_WEIGHTS"),
+    "pytorch-fid": Kind("fid_pytorch", "_pytorch", 2048, 0, "pytorch", CANONICAL, "DDPM_INCEPTION_WEIGHTS"),
+    "seed0": Kind("fid_seed0", "_seed0", 2048, 0, "seed0", CANONICAL, "DDPM_INCEPTION_WEIGHTS"),
+    "fid_768": Kind("fid_768", "_768", 768, 0, "pytorch", (*CANONICAL, PARTIAL_SHA256), "DDPM_FID_768_WEIGHTS"),
+}
+"""Name in `params.yaml: reference.features` -> extractor. Another network is one more line, and a way to load it in
+`LOADERS`."""
 
 
 @dataclass(frozen=True)
@@ -30,32 +68,38 @@ class Extractor:
     """What turns images into features, with all that a reader must know to compare its distances.
 
     Args:
-        name: as in `params.yaml: reference.features`.
-        metric: name of the distance in metrics.json.
-        dim: features per image; None where the images decide (pixels).
-        family: how images are resized and scaled: `pixels`, `tf1` or `pytorch`; families never mix.
+        name: a key of `EXTRACTORS`.
         weights_sha256: digest of the weights file; None where there is none.
-        extract: uint8 (images, height, width, 1 or 3) -> float32 (images, dim), as one batch.
+        extract: uint8 (images, height, width, 1 or 3) -> float32 (images, dim + num_logits), as one batch.
 
     Raises:
-        ValueError: a metric's name for features or weights that have not earned it.
+        ValueError: weights that have not earned the name.
     """
 
     name: str
-    metric: str
-    dim: int | None
-    family: str
     weights_sha256: str | None
     extract: Callable[[StoredImages], Features]
 
     def __post_init__(self) -> None:
-        if METRICS.get(self.name) != self.metric:
-            raise ValueError(
-                f"metric of features {self.name!r} must be {METRICS.get(self.name)!r}, got {self.metric!r}"
-            )
-        if self.weights_sha256 not in ALLOWED_WEIGHTS[self.name]:
-            allowed = " or ".join(map(str, ALLOWED_WEIGHTS[self.name]))
-            raise ValueError(f"{self.metric} may only come from the weights {allowed}, got {self.weights_sha256}")
+        allowed = self.kind.weights or (None,)
+        if self.weights_sha256 not in allowed:
+            names = " or ".join(map(str, allowed))
+            raise ValueError(f"{self.metric} may only come from the weights {names}, got {self.weights_sha256}")
+
+    @property
+    def kind(self) -> Kind:
+        """What is known of its name."""
+        return EXTRACTORS[self.name]
+
+    @property
+    def metric(self) -> str:
+        """Name of its Frechet distance."""
+        return self.kind.metric
+
+    @property
+    def family(self) -> str:
+        """How images are resized and scaled."""
+        return self.kind.family
 
 
 @contextmanager
@@ -99,36 +143,29 @@ def network_features(net: nn.Module, family: str, device: torch.device) -> Calla
     return extract
 
 
-def _pixels(weights: Path | None, download: bool, device: torch.device) -> Extractor:
-    del download, device  # nothing to fetch, and whole-number sums stay in numpy
+def _pixels(weights: Path | None) -> Callable[[StoredImages], Features]:
     if weights is not None:
         raise ValueError(
             f"reference.features: pixels takes no weights, got {weights}: drop --weights, or use inception"
         )
-    return Extractor("pixels", METRICS["pixels"], None, "pixels", None, pooled_pixels)
+    return pooled_pixels
 
 
-def _inception(weights: Path | None, download: bool, device: torch.device) -> Extractor:
-    path = find_weights("inception", "DDPM_INCEPTION_WEIGHTS", weights, download)
-    net = inception.load_canonical(path, "Mixed_7c")
-    extract = network_features(net, "tf1", device)
-    return Extractor("inception", METRICS["inception"], 2048, "tf1", CANONICAL_SHA256, extract)
+def _canonical(tap: Tap) -> Callable[[Path, str], nn.Module]:
+    return lambda path, sha256: inception.load_canonical(path, tap)  # noqa: ARG005
 
 
-def _fid_768(weights: Path | None, download: bool, device: torch.device) -> Extractor:
-    path = find_weights("fid_768", "DDPM_FID_768_WEIGHTS", weights, download)
-    found = digest(path)
-    require_digest(path, found, (CANONICAL_SHA256, PARTIAL_SHA256))
-    is_partial = found == PARTIAL_SHA256
-    net = inception.load_partial(path) if is_partial else inception.load_canonical(path, "Mixed_6e")
-    return Extractor("fid_768", METRICS["fid_768"], 768, "pytorch", found, network_features(net, "pytorch", device))
+def _fid_768(path: Path, sha256: str) -> nn.Module:
+    return inception.load_partial(path) if sha256 == PARTIAL_SHA256 else inception.load_canonical(path, "Mixed_6e")
 
 
-EXTRACTORS: dict[str, Callable[[Path | None, bool, torch.device], Extractor]] = {
-    "pixels": _pixels,
-    "inception": _inception,
+LOADERS: dict[str, Callable[[Path, str], nn.Module]] = {
+    "inception": _canonical("fc"),
+    "pytorch-fid": _canonical("Mixed_7c"),
+    "seed0": _canonical("Mixed_7c"),
     "fid_768": _fid_768,
 }
+"""(weights file, its digest) -> network; only the extractors that have one."""
 
 
 def build_extractor(name: str, *, weights: Path | None, download: bool, device: torch.device) -> Extractor:
@@ -146,4 +183,10 @@ def build_extractor(name: str, *, weights: Path | None, download: bool, device: 
     """
     if name not in EXTRACTORS:
         raise ValueError(f"reference.features must be one of {', '.join(EXTRACTORS)}, got {name!r}")
-    return EXTRACTORS[name](weights, download, device)
+    kind = EXTRACTORS[name]
+    if not kind.weights:
+        return Extractor(name, None, _pixels(weights))
+    path = find_weights(name, kind.variable, weights, download)
+    found = digest(path)
+    require_digest(path, found, kind.weights)
+    return Extractor(name, found, network_features(LOADERS[name](path, found), kind.family, device))

@@ -1,6 +1,5 @@
 """From stored images to what features are made of: pooled pixels, or the input of the Inception network."""
 
-from collections.abc import Callable
 from math import gcd
 from typing import TypeAlias
 
@@ -91,6 +90,3 @@ def pytorch_input(x: Tensor) -> Tensor:
     """
     size = (INCEPTION_SIDE, INCEPTION_SIDE)
     return 2.0 * F.interpolate(x / 255.0, size=size, mode="bilinear", align_corners=False) - 1.0
-
-
-FAMILIES: dict[str, Callable[[Tensor], Tensor]] = {"tf1": tf1_input, "pytorch": pytorch_input}

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from ddpm.metrics.weights import CANONICAL_SHA256, PARTIAL_SHA256, read_verified
 
 Tap: TypeAlias = Literal["Mixed_6e", "Mixed_7c", "fc"]
-TAP_DIMS: dict[Tap, int] = {"Mixed_6e": 768, "Mixed_7c": 2048, "fc": 1008}
+TAP_DIMS: dict[Tap, int] = {"Mixed_6e": 768, "Mixed_7c": 2048, "fc": 2048 + 1008}
 
 BATCH_NORM_EPS = 0.001
 BATCH_NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
@@ -42,6 +42,14 @@ class ConvRelu(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         """(batch, in, h, w) -> (batch, out, h', w'), 0 or more."""
         return F.relu(super().forward(input), inplace=True)
+
+
+class AndLogits(nn.Linear):
+    """The classifier without its bias, beside the features that it sees: (batch, in) -> (batch, in + out)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Features first, then logits."""
+        return torch.cat([input, super().forward(input)], dim=1)
 
 
 @dataclass(frozen=True)
@@ -147,8 +155,9 @@ def _mixed_7(channels: int, pool: Literal["average", "max"]) -> Mixed:
 def inception(tap: Tap) -> nn.Sequential:
     """The network up to a tap, without weights (on the `meta` device).
 
-    It maps (batch, 3, 299, 299) in [-1, 1] to (batch, 768 | 2048 | 1008): the spatial mean of Mixed_6e, that of
-    Mixed_7c (the features of FID), or the classifier's outputs without its bias (what the Inception Score uses).
+    It maps (batch, 3, 299, 299) in [-1, 1] to (batch, 768 | 2048 | 3056): the spatial mean of Mixed_6e, that of
+    Mixed_7c (the features of FID), or the latter and behind them the classifier's 1,008 outputs without its bias (what
+    the Inception Score uses).
     """
     with torch.device("meta"):
         layers: OrderedDict[str, nn.Module] = OrderedDict(
@@ -176,7 +185,7 @@ def inception(tap: Tap) -> nn.Sequential:
                 del layers[name]
         layers.update(AvgPool=nn.AdaptiveAvgPool2d(1), Flatten=nn.Flatten())
         if tap == "fc":
-            layers["fc"] = nn.Linear(2048, 1008, bias=False)
+            layers["fc"] = AndLogits(2048, 1008, bias=False)
         return nn.Sequential(layers)
 
 

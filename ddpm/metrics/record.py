@@ -1,6 +1,9 @@
-"""A Fréchet distance as metrics.json holds it: never a bare number, because only equal protocols compare."""
+"""A metric as metrics.json holds it: never a bare number, because only equal protocols compare."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from math import isfinite
+from typing import Any
 
 from ddpm.metrics.features import Extractor
 from ddpm.metrics.statistics import Statistics, require_same_family
@@ -9,39 +12,74 @@ SMOKE_BELOW = 2_048  # fewer images than Inception features: the covariance has 
 LOW_COUNT_BELOW = 10_000  # the bias of the estimate, which falls as 1/N, is still of the size of what is compared
 
 
-def frechet_record(value: float, extractor: Extractor, num_images: int, reference: Statistics) -> dict[str, object]:
-    """The record of one Fréchet distance, to stand under `extractor.metric`; JSON values only.
+@dataclass(frozen=True)
+class Protocol:
+    """How samples were measured, for every record; what the reference is, its own identity says.
+
+    Attributes:
+        name: as in `params.yaml: evaluate.protocol`.
+        sample_format: how the samples were stored: lossy formats change the number.
+        samples_sha256: of the samples as a set, independent of their order and storage.
+        reference_sha256: of the file of statistics.
+    """
+
+    name: str
+    sample_format: str
+    samples_sha256: str
+    reference_sha256: str
+
+
+def metric_record(
+    name: str,
+    measured: Mapping[str, Any],
+    extractor: Extractor,
+    reference: Statistics,
+    protocol: Protocol,
+) -> dict[str, Any]:
+    """The record of one number; JSON values only.
 
     Args:
-        value: the distance.
+        name: `metric_name` of what was measured.
+        measured: `value`, `num_images`, `num_reference`, and what else belongs to the number.
         extractor: what made the features of the samples.
-        num_images: samples.
-        reference: the statistics compared with; crop, size and split are theirs.
+        reference: the statistics compared with; crop, side and split are theirs.
+        protocol: of the samples.
 
     Raises:
-        ValueError: under 2 images, a value that is no distance, or a reference of another family.
+        ValueError: under 2 images, a value that is not finite, or a reference of another family.
     """
     require_same_family(reference, extractor)
-    if min(num_images, reference.num_images) < 2:
-        raise ValueError(f"{extractor.metric} needs at least 2 images a side, got {num_images}, {reference.num_images}")
-    if not isfinite(value) or value < 0.0:
-        raise ValueError(f"{extractor.metric} must be finite and 0 or more, got {value}")
+    num_images, num_reference = measured["num_images"], measured["num_reference"]
+    if min(num_images, num_reference) < 2:
+        raise ValueError(f"{name} needs at least 2 images a side, got {num_images}, {num_reference}; give more images")
+    if not isfinite(measured["value"]):
+        raise ValueError(f"{name} must be finite, got {measured['value']}; look at the images")
     return {
-        "name": display_name(extractor.metric, num_images),
-        "value": value,
-        "num_images": num_images,
-        "num_reference": reference.num_images,
+        **measured,
+        "name": display_name(name, num_images),
         "features": extractor.name,
         "family": extractor.family,
         "weights_sha256": extractor.weights_sha256,
-        "grade": grade(min(num_images, reference.num_images)),
+        "reference_sha256": protocol.reference_sha256,
+        "samples_sha256": protocol.samples_sha256,
+        "grade": grade(min(num_images, num_reference)),
         "protocol": {
-            "crop": reference.identity["crop"],
-            "size": reference.identity["size"],
-            "split": reference.identity["split"],
-            "sample_format": "uint8 npy",
+            "name": protocol.name,
+            **{key: reference.identity.get(key) for key in ("source", "crop", "resample", "size", "split")},
+            "sample_format": protocol.sample_format,
         },
     }
+
+
+def metric_name(metric: str, extractor: Extractor) -> str:
+    """How a metric is called in the features of an extractor: `frechet` is `fid` or `frechet_pixels`, `kid` `kid_768`.
+
+    Args:
+        metric: `frechet`, `frechet_floor`, or the name of another metric.
+    """
+    if metric.startswith("frechet"):
+        return extractor.metric + metric.removeprefix("frechet")
+    return metric + extractor.kind.suffix
 
 
 def display_name(metric: str, num_images: int) -> str:
@@ -54,3 +92,16 @@ def grade(num_images: int) -> str:
     if num_images < SMOKE_BELOW:
         return "smoke only"
     return "low count" if num_images < LOW_COUNT_BELOW else "ok"
+
+
+def warning(name: str, num_images: int) -> str | None:
+    """One line about a number of too few images, None where there are enough."""
+    found = grade(num_images)
+    if found == "ok":
+        return None
+    reason = (
+        f"below {SMOKE_BELOW:,} images it says whether the pipeline runs, and little more"
+        if found == "smoke only"
+        else f"below {LOW_COUNT_BELOW:,} images its bias is of the size of what is compared"
+    )
+    return f"{display_name(name, num_images)}: {found}: {reason}; compare it only with the same count"

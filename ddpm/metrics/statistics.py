@@ -1,7 +1,7 @@
 """The file of reference statistics: mean and covariance of real features, and what they are of.
 
 The keys `mu` and `sigma` are those of pytorch-fid's files, so such tools can read ours; theirs do not say which
-pixels they saw and are refused.
+pixels they saw, so `ddpm reference --foreign` asks for it.
 """
 
 import json
@@ -28,7 +28,8 @@ class Statistics:
         mean: (dim,) float64.
         covariance: (dim, dim) float64.
         num_images: images they were computed from.
-        identity: at least the keys of IDENTITY_KEYS; JSON values.
+        identity: at least the keys of IDENTITY_KEYS; JSON values. `features_sha256`, where it is given, is that of the
+            file of the features themselves (`features_file`).
     """
 
     mean: NDArray[np.float64]
@@ -68,6 +69,11 @@ def save_statistics(
         num_images=np.int64(num_images),
         identity=np.array(json.dumps(dict(identity), sort_keys=True)),
     )
+
+
+def features_file(path: Path) -> Path:
+    """Where the features lie that the statistics at `path` are of: beside them, (images, dim) float32."""
+    return path.with_name(f"{path.stem}_features.npy")
 
 
 def load_statistics(path: Path) -> Statistics:
