@@ -70,6 +70,19 @@ class ZipPhotos:
         return self._archive
 
 
+def require_inside(path: Path, name: str, way_out: str) -> None:
+    """Refuse an entry of a zip that names a place outside of it.
+
+    Args:
+        way_out: what the message advises.
+
+    Raises:
+        ValueError: an absolute name, a drive, a backslash, or a way upwards.
+    """
+    if name.startswith("/") or "\\" in name or ":" in name or ".." in name.split("/"):
+        raise ValueError(f"{path}: entries must lie inside the zip, got {name!r}; {way_out}")
+
+
 def _entries(path: Path, names: Sequence[str]) -> dict[str, str]:
     """File name -> entry name.
 
@@ -78,8 +91,7 @@ def _entries(path: Path, names: Sequence[str]) -> dict[str, str]:
     """
     entries: dict[str, str] = {}
     for name in names:
-        if name.startswith("/") or "\\" in name or ":" in name or ".." in name.split("/"):
-            raise ValueError(f"{path}: entries must lie inside the zip, got {name!r}; download the official archive")
+        require_inside(path, name, "download the official archive")
         file = PurePosixPath(name).name
         if name.endswith("/") or file.startswith("."):  # folders, and what desktops add
             continue
