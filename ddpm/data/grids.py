@@ -68,9 +68,13 @@ def divide(place: str, sheet: tuple[int, int], grid: tuple[int, int], padding: i
 def shorter(place: str, sheet: tuple[int, int], full: Grid) -> Grid:
     """The grid of a last sheet that has fewer rows, or fewer columns, of the same cells.
 
+    torchvision gives a single image no padding at all.
+
     Raises:
         ValueError: the sheet does not consist of such cells.
     """
+    if sheet == (full.height, full.width):
+        return Grid(1, 1, 0, full.height, full.width)
     (rows, rest_high), (columns, rest_wide) = (
         divmod(side - full.padding, cell + full.padding)
         for side, cell in zip(sheet, (full.height, full.width), strict=True)
