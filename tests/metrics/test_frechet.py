@@ -138,6 +138,8 @@ def test_covariances_that_went_through_float32(seed):
     rounded = (rows.T @ rows / np.float32(11)).astype(np.float64)
     assert np.linalg.eigvalsh(rounded)[0] < 0
     assert frechet_distance(np.zeros(64), exact, np.zeros(64), rounded) < 1e-5 * np.trace(exact)
+    factor = gaussian(np.zeros(64), rounded).factor
+    assert np.abs(factor @ factor.T - rounded).max() < 2e-7 * rounded.max()  # pivots of noise would leave up to 1e-3
 
 
 def test_constant_features_have_a_distance():
