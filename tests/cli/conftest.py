@@ -20,6 +20,9 @@ TINY = {
     "grid_columns: 10": "grid_columns: 4",
     "strip_columns: 11": "strip_columns: 3",
     "preview_steps: 20": "preview_steps: 2",
+    "interval_groups: 20": "interval_groups: 3",
+    "curve_points: 5": "curve_points: 0",
+    "kid_images: 100": "kid_images: 4",
     "image_size: 16": "image_size: 8",
     "multipliers: [1, 2, 2]": "multipliers: [1, 1]",
 }

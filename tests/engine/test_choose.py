@@ -12,7 +12,9 @@ from ddpm.engine.checkpoint import Checkpoint, save_checkpoint
 from ddpm.engine.choose import Candidate, Protocol
 from ddpm.engine.distributed import alone
 from ddpm.engine.evaluate import distance
+from ddpm.engine.features import image_set
 from ddpm.engine.sample import sample_images
+from ddpm.metrics import record
 from ddpm.metrics.features import build_extractor
 from ddpm.metrics.statistics import Statistics
 
@@ -67,7 +69,7 @@ def protocol(params, drawn):
     identity = {"features": EXTRACTOR.name, "family": EXTRACTOR.family, "weights_sha256": EXTRACTOR.weights_sha256}
     identity |= {"data_sha256": "", "crop": "none", "size": 8, "split": "train"}
     statistics = Statistics(rows.mean(0), np.cov(rows, rowvar=False), len(rows), identity)
-    return Protocol(params.sample, statistics, EXTRACTOR, 5)
+    return Protocol(params.sample, statistics, "ab" * 32, EXTRACTOR, "own", 5)
 
 
 @pytest.fixture
@@ -90,7 +92,9 @@ def test_the_checkpoint_that_draws_the_reference_wins(folder, protocol, work, pa
     assert chosen.step == 20
     assert chosen.record["value"] == pytest.approx(0, abs=1e-6)
     assert min(c.record["value"] for c in found if c is not chosen) > 0.01
-    expected = distance(EXTRACTOR.extract(drawn(net(params, 3))), protocol.statistics, EXTRACTOR)
+    images = image_set(drawn(net(params, 3)))
+    about = record.Protocol("own", "uint8 npy", images.sha256, protocol.reference_sha256)
+    expected = distance(EXTRACTOR.extract(images.images[images.order]), protocol.statistics, EXTRACTOR, about)
     assert found[3].record == expected
     assert sum(ticks) == 4 * params.sample.num_images
     content = choose.content(found, params.sample)
@@ -119,7 +123,7 @@ def test_a_killed_run_goes_on_and_equal_files_are_measured_once(folder, protocol
     again = [choose.measure(path, protocol, work, TEAM, ticks.append) for path in paths]
     assert again[:3] == whole
     assert drawn == [10, 20, 30, 30]
-    assert ticks == [12, 12, 12, 5, 5, 2]  # of the last, one batch of five was there
+    assert ticks == [12, 12, 12, 12]  # of the last, all images were there
     assert sorted(path.suffix for path in work.iterdir()) == [".json"] * 3  # the images are gone
 
 

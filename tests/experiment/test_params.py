@@ -79,6 +79,17 @@ REFUSED = [
     (["data.valid_split=none"], "train.valid_every must be 0 when data.valid_split is none, got 50"),
     (["data.valid_split=none"], "evaluate.floor must be false when data.valid_split is none, got true"),
     (["reference.split=valid"], "evaluate.floor must be false when reference.split is valid"),
+    (["reference.split=valid"], "evaluate.metrics must not list memorization without held-out images"),
+    (["evaluate.metrics=[kid, kid]"], "evaluate.metrics must name each metric once, got ['kid', 'kid']"),
+    (["evaluate.metrics=[inception-score]"], "unless reference.features is inception, got pixels"),
+    (["evaluate.kid_images=501"], "evaluate.kid_images must be at most evaluate.num_images = 500, got 501"),
+    (["evaluate.interval_groups=1"], "evaluate.interval_groups must be 0 or from 2 to half of evaluate.num_images = 50"),
+    (["evaluate.curve_points=2"], "evaluate.curve_points must be 0 or from 3 to a tenth of evaluate.num_images = 500"),
+    (["evaluate.curve_points=51"], "evaluate.curve_points must be 0 or from 3 to a tenth"),
+    (["evaluate.protocol=ddim-128"], "data.source must be celeba for evaluate.protocol ddim-128 (own takes anything)"),
+    (["evaluate.protocol=squash"], "reference.features must be inception or pytorch-fid for evaluate.protocol squash"),
+    (["evaluate.protocol=seed0"], "data.train_split must be all for evaluate.protocol seed0 (own takes anything), got t"),
+    (["reference.features=seed0"], "evaluate.protocol must be seed0 for these reference.features, got own"),
     (["model.num_classes=0"], "objective.label_dropout must be 0 for an unconditional model, got 0.1"),
     (["objective.label_dropout=0"], "sample.guidance_scale must be 1 when objective.label_dropout is 0"),
     (["sample.steps=2000"], "sample.steps must be at most schedule.T = 1000, got 2000"),
@@ -179,8 +190,14 @@ def test_choices_agree_with_the_tables_of_the_code():
 
     from ddpm.data.crops import CROPS
     from ddpm.data.sources import SOURCES
+    from ddpm.engine.measure import METRICS
+    from ddpm.experiment.protocols import PROTOCOLS
     from ddpm.metrics.features import EXTRACTORS
 
+    metrics = section_type("evaluate").model_fields["metrics"].annotation
+    assert set(get_args(get_args(metrics)[0])) == set(METRICS)
+    assert choices("evaluate", "protocol") == {"own", *PROTOCOLS}
+    assert {name for protocol in PROTOCOLS.values() for name in protocol.features} <= set(EXTRACTORS)
     assert choices("schedule", "kind") == set(SCHEDULES)
     assert choices("objective", "target") == set(TARGETS)
     assert choices("sample", "sampler") == set(SAMPLERS)

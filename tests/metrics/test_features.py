@@ -11,13 +11,26 @@ import pytest
 import torch
 from torch import nn
 
-from ddpm.metrics import features, weights
-from ddpm.metrics.features import EXTRACTORS, METRICS, Extractor, build_extractor, full_float32, network_features
+from ddpm.metrics import weights
+from ddpm.metrics.features import (
+    EXTRACTORS,
+    FAMILIES,
+    LOADERS,
+    Extractor,
+    build_extractor,
+    full_float32,
+    network_features,
+)
 from ddpm.metrics.images import pooled_pixels
 from ddpm.metrics.weights import CANONICAL_SHA256, PARTIAL_SHA256, PUBLISHED_NAMES, find_weights
 
 CPU = torch.device("cpu")
-VARIABLES = {"inception": "DDPM_INCEPTION_WEIGHTS", "fid_768": "DDPM_FID_768_WEIGHTS"}
+VARIABLES = {
+    "inception": "DDPM_INCEPTION_WEIGHTS",
+    "pytorch-fid": "DDPM_INCEPTION_WEIGHTS",
+    "seed0": "DDPM_INCEPTION_WEIGHTS",
+    "fid_768": "DDPM_FID_768_WEIGHTS",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -48,33 +61,42 @@ def test_pixels_need_nothing():
 
 
 def test_names_agree_and_unknown_ones_are_refused():
-    assert EXTRACTORS.keys() == METRICS.keys() == features.ALLOWED_WEIGHTS.keys()
-    with pytest.raises(ValueError, match="must be one of pixels, inception, fid_768, got 'fid'"):
+    with_network = {name for name, kind in EXTRACTORS.items() if kind.weights}
+    assert with_network == LOADERS.keys() == EXTRACTORS.keys() - {"pixels"} == VARIABLES.keys()
+    assert {EXTRACTORS[name].family for name in with_network} == FAMILIES.keys()
+    for names in ([kind.metric for kind in EXTRACTORS.values()], [kind.suffix for kind in EXTRACTORS.values()]):
+        assert len(set(names)) == len(EXTRACTORS)
+    with pytest.raises(ValueError, match="must be one of pixels, inception, pytorch-fid, seed0, fid_768, got 'fid'"):
         build_extractor("fid", weights=None, download=False, device=CPU)
 
 
 @pytest.mark.parametrize(
-    ("name", "metric", "sha256"),
+    ("name", "sha256"),
     [
-        ("inception", "fid", hashlib.sha256(b"random weights").hexdigest()),
-        ("inception", "fid", PARTIAL_SHA256),
-        ("inception", "fid", None),
-        ("pixels", "fid", None),
-        ("fid_768", "fid", CANONICAL_SHA256),
-        ("inception", "fid_768", CANONICAL_SHA256),
-        ("fid_768", "fid_768", None),
-        ("other", "fid", CANONICAL_SHA256),
+        ("inception", hashlib.sha256(b"random weights").hexdigest()),
+        ("inception", PARTIAL_SHA256),
+        ("inception", None),
+        ("pytorch-fid", PARTIAL_SHA256),
+        ("seed0", PARTIAL_SHA256),
+        ("fid_768", None),
+        ("pixels", CANONICAL_SHA256),
     ],
 )
-def test_only_the_published_weights_earn_a_name(name, metric, sha256):
-    with pytest.raises(ValueError, match=f"metric of features|{metric} may only come from the weights"):
-        Extractor(name, metric, 2048, "tf1", sha256, pooled_pixels)
+def test_only_the_published_weights_earn_a_name(name, sha256):
+    with pytest.raises(ValueError, match=f"{EXTRACTORS[name].metric} may only come from the weights"):
+        Extractor(name, sha256, pooled_pixels)
+
+
+def test_fid_is_the_name_of_one_network_with_one_resize():
+    (name,) = (name for name, kind in EXTRACTORS.items() if kind.metric == "fid")
+    kind = EXTRACTORS[name]
+    assert (kind.family, kind.weights, kind.dim) == ("tf1", (CANONICAL_SHA256,), 2048)
 
 
 def test_names_cannot_be_earned_later():
     pixels = build_extractor("pixels", weights=None, download=False, device=CPU)
-    with pytest.raises(ValueError, match="must be 'frechet_pixels', got 'fid'"):
-        dataclasses.replace(pixels, metric="fid")
+    with pytest.raises(ValueError, match="fid may only come from the weights"):
+        dataclasses.replace(pixels, name="inception")
 
 
 @pytest.mark.parametrize("name", VARIABLES)

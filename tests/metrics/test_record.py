@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from ddpm.metrics.features import build_extractor
+from ddpm.metrics.features import Extractor, build_extractor
 from ddpm.metrics.frechet import frechet_distance
+from ddpm.metrics.images import pooled_pixels
 from ddpm.metrics.moments import moments
-from ddpm.metrics.record import display_name, frechet_record, grade
+from ddpm.metrics.record import Protocol, display_name, grade, metric_name, metric_record, warning
 from ddpm.metrics.statistics import Statistics
+from ddpm.metrics.weights import CANONICAL_SHA256, PARTIAL_SHA256
 
 PIXELS = build_extractor("pixels", weights=None, download=False, device=torch.device("cpu"))
 REFERENCE = Statistics(
@@ -30,18 +32,36 @@ REFERENCE = Statistics(
 )
 
 
+PROTOCOL = Protocol("ddim-128", "uint8 npy", "cd" * 32, "ef" * 32)
+
+
+def measured(value=1.5, num_images=500, num_reference=50_000):
+    return {"value": value, "num_images": num_images, "num_reference": num_reference}
+
+
 def test_record_names_its_protocol():
-    record = frechet_record(1.5, PIXELS, 500, REFERENCE)
+    record = metric_record("kid_pixels", {**measured(), "std": 0.1}, PIXELS, REFERENCE, PROTOCOL)
     assert json.loads(json.dumps(record)) == {
-        "name": "frechet_pixels@500",
+        "name": "kid_pixels@500",
         "value": 1.5,
+        "std": 0.1,
         "num_images": 500,
         "num_reference": 50_000,
         "features": "pixels",
         "family": "pixels",
         "weights_sha256": None,
+        "reference_sha256": "ef" * 32,
+        "samples_sha256": "cd" * 32,
         "grade": "smoke only",
-        "protocol": {"crop": "ddim-128", "size": 64, "split": "train", "sample_format": "uint8 npy"},
+        "protocol": {
+            "name": "ddim-128",
+            "source": None,
+            "crop": "ddim-128",
+            "resample": None,
+            "size": 64,
+            "split": "train",
+            "sample_format": "uint8 npy",
+        },
     }
 
 
@@ -49,29 +69,44 @@ def test_record_names_its_protocol():
     ("num_images", "expected"),
     [(2, "smoke only"), (2_047, "smoke only"), (2_048, "low count"), (9_999, "low count"), (10_000, "ok")],
 )
-def test_grades(num_images, expected):
+def test_grades_follow_the_smaller_side_and_are_said(num_images, expected):
     assert grade(num_images) == expected
-    assert frechet_record(0.0, PIXELS, num_images, REFERENCE)["grade"] == expected
-    assert frechet_record(0.0, PIXELS, 50_000, replace(REFERENCE, num_images=num_images))["grade"] == expected
+    for sides in ({"num_images": num_images}, {"num_reference": num_images, "num_images": 50_000}):
+        assert metric_record("kid_pixels", measured(**sides), PIXELS, REFERENCE, PROTOCOL)["grade"] == expected
+    line = warning("fid", num_images)
+    if expected == "ok":
+        assert line is None
+    else:
+        assert line.startswith(f"fid@{num_images}: {expected}: below ")
 
 
-def test_display_name():
+def test_names():
     assert display_name("fid", 28_000) == "fid@28000"
+    assert metric_name("frechet", PIXELS) == "frechet_pixels"
+    assert metric_name("frechet_floor", PIXELS) == "frechet_pixels_floor"
+    assert metric_name("kid", PIXELS) == "kid_pixels"
+    partial = Extractor("fid_768", PARTIAL_SHA256, pooled_pixels)
+    names = [metric_name(name, partial) for name in ("frechet", "frechet_floor", "precision")]
+    assert names == ["fid_768", "fid_768_floor", "precision_768"]
+    canonical = Extractor("inception", CANONICAL_SHA256, pooled_pixels)
+    assert [metric_name(name, canonical) for name in ("frechet", "kid")] == ["fid", "kid"]
+
+
+OTHER = replace(REFERENCE, identity={**REFERENCE.identity, "family": "tf1"})
 
 
 @pytest.mark.parametrize(
-    ("value", "num_images", "reference", "message"),
+    ("numbers", "reference", "message"),
     [
-        (1.0, 1, REFERENCE, "frechet_pixels needs at least 2 images a side, got 1, 50000"),
-        (1.0, 500, replace(REFERENCE, num_images=1), "got 500, 1"),
-        (float("nan"), 500, REFERENCE, "must be finite and 0 or more, got nan"),
-        (-0.1, 500, REFERENCE, "must be finite and 0 or more, got -0.1"),
-        (1.0, 500, replace(REFERENCE, identity={**REFERENCE.identity, "family": "tf1"}), "family must agree"),
+        (measured(num_images=1), REFERENCE, "kid_pixels needs at least 2 images a side, got 1, 50000; give more"),
+        (measured(num_reference=1), REFERENCE, "got 500, 1"),
+        (measured(value=float("nan")), REFERENCE, "kid_pixels must be finite, got nan"),
+        (measured(), OTHER, "family must agree"),
     ],
 )
-def test_refused(value, num_images, reference, message):
+def test_refused(numbers, reference, message):
     with pytest.raises(ValueError, match=message):
-        frechet_record(value, PIXELS, num_images, reference)
+        metric_record("kid_pixels", numbers, PIXELS, reference, PROTOCOL)
 
 
 def test_from_images_to_record():
