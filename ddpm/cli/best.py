@@ -1,7 +1,5 @@
 """ddpm best: stored averages of the weights -> the one that draws best."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,24 +63,16 @@ def run(
     params: "Params", snapshots: Path, reference: Path, out: Path, network: tuple[Path | None, bool], team: "Team"
 ) -> None:
     """Measure all, as one process of a team, and copy the best; `network` is (--weights, --download)."""
-    from ddpm.digest import file_sha256
     from ddpm.engine import choose
     from ddpm.engine.device import set_determinism
     from ddpm.experiment.workspace import copy_file, write_json
-    from ddpm.metrics.features import build_extractor
-    from ddpm.metrics.statistics import load_statistics
 
     set_determinism(deterministic=True)
-    statistics, (weights, download) = load_statistics(reference), network
-    name = statistics.identity["features"]
-    extractor = build_extractor(name, weights=weights, download=download, device=team.device)
-    protocol = choose.Protocol(
-        params.sample, statistics, file_sha256(reference), extractor, params.evaluate.protocol, params.evaluate.batch
-    )
+    protocol = choose.protocol_of(params, reference, network, team.device)
     paths = choose.find_candidates(snapshots, protocol, team)
     total = len(paths) * params.sample.num_images
     with (
-        _work(params, [*paths, reference], team) as work,
+        stage.joint_work("best", params, [*paths, reference], team) as work,
         stage.progress("best", total, "images", team.first) as bar,
     ):
         found = [choose.measure(path, protocol, work, team, bar.update) for path in paths]
@@ -97,26 +87,3 @@ def run(
             f"Next: python -m ddpm sample --checkpoint {out} -S sample.seed={params.sample.seed + 1} "
             f"--out {out.parent / out.stem}"
         )
-
-
-@contextmanager
-def _work(params: "Params", inputs: list[Path], team: "Team") -> Iterator[Path]:
-    """The folder of finished measurements, found again by the same parameters and code of both stages, and inputs."""
-    import hashlib
-
-    from ddpm.experiment.fingerprint import work_fingerprint
-    from ddpm.experiment.workspace import project_root, work_folder, work_path
-
-    place = Path.cwd(), team.device.type
-    drawn = work_fingerprint("sample", params.model_dump(), inputs, *place)
-    measured = work_fingerprint("evaluate", params.model_dump(), [], *place)
-    fingerprint = hashlib.sha256(f"{drawn} {measured}".encode()).hexdigest()
-    if not team.first:
-        team.wait()  # for the lock
-        yield work_path("best", fingerprint, project_root())
-        team.wait()
-        return
-    with work_folder("best", fingerprint, project_root()) as folder:
-        team.wait()
-        yield folder
-        team.wait()

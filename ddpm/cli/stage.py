@@ -168,15 +168,36 @@ def work(stage: str, params: "Params", inputs: Sequence[Path], team: "Team") -> 
     The first process of the team locks it, and removes it when all of them have left; the others look in.
     """
     from ddpm.experiment.fingerprint import work_fingerprint
-    from ddpm.experiment.workspace import project_root, work_folder, work_path
 
     fingerprint = work_fingerprint(stage, params.model_dump(), list(inputs), Path.cwd(), team.device.type)
+    with _shared(stage, fingerprint, team) as folder:
+        yield folder
+
+
+@contextmanager
+def joint_work(name: str, params: "Params", inputs: Sequence[Path], team: "Team") -> Iterator[Path]:
+    """The same for a command that draws images and measures them: found again by parameters and code of both stages."""
+    import hashlib
+
+    from ddpm.experiment.fingerprint import work_fingerprint
+
+    place = Path.cwd(), team.device.type
+    drawn = work_fingerprint("sample", params.model_dump(), list(inputs), *place)
+    measured = work_fingerprint("evaluate", params.model_dump(), [], *place)
+    with _shared(name, hashlib.sha256(f"{drawn} {measured}".encode()).hexdigest(), team) as folder:
+        yield folder
+
+
+@contextmanager
+def _shared(name: str, fingerprint: str, team: "Team") -> Iterator[Path]:
+    from ddpm.experiment.workspace import project_root, work_folder, work_path
+
     if not team.first:
         team.wait()  # for the lock
-        yield work_path(stage, fingerprint, project_root())
+        yield work_path(name, fingerprint, project_root())
         team.wait()
         return
-    with work_folder(stage, fingerprint, project_root()) as folder:
+    with work_folder(name, fingerprint, project_root()) as folder:
         team.wait()
         yield folder
         team.wait()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ddpm.digest import file_sha256
 from ddpm.engine.checkpoint import load_checkpoint
@@ -16,11 +17,11 @@ from ddpm.engine.evaluate import distance, require_comparable
 from ddpm.engine.features import image_set, stored_features
 from ddpm.engine.rows import Tick
 from ddpm.engine.sample import require_settings, sample_images
-from ddpm.experiment.params import SampleParams
+from ddpm.experiment.params import Params, SampleParams
 from ddpm.experiment.workspace import write_json
 from ddpm.metrics import record
-from ddpm.metrics.features import Extractor
-from ddpm.metrics.statistics import Statistics
+from ddpm.metrics.features import Extractor, build_extractor
+from ddpm.metrics.statistics import Statistics, load_statistics
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,22 @@ class Protocol:
     extractor: Extractor
     name: str
     batch: int
+
+
+def protocol_of(params: Params, reference: Path, network: tuple[Path | None, bool], device: torch.device) -> Protocol:
+    """The protocol of the parameters and a file of statistics.
+
+    Args:
+        network: a weights file or None, and whether it may be downloaded.
+
+    Raises:
+        ValueError: no statistics there, or no weights for their features.
+    """
+    statistics, (weights, download) = load_statistics(reference), network
+    name = statistics.identity["features"]
+    extractor = build_extractor(name, weights=weights, download=download, device=device)
+    chosen = params.evaluate
+    return Protocol(params.sample, statistics, file_sha256(reference), extractor, chosen.protocol, chosen.batch)
 
 
 @dataclass(frozen=True)
