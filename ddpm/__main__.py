@@ -18,6 +18,7 @@ COMMANDS = {
     "reference": "Real images -> feature statistics.",
     "train": "Prepared images -> EMA weights.",
     "sample": "Weights -> images.",
+    "samples": "Samples of several runs -> one set; samples -> PNG, zip, npz or sheets.",
     "evaluate": "Samples and reference -> metrics.json.",
     "figures": "Everything -> pictures.",
     "likelihood": "Weights and held-out images -> bits/dim.",
@@ -26,6 +27,7 @@ COMMANDS = {
     "export": "Weights -> a folder of diffusers.",
     "average": "Stored averages of the weights -> any other average.",
     "best": "Stored averages of the weights -> the one that draws best.",
+    "seeds": "Weights -> mean and deviation of the distance over sampling seeds.",
 }
 """Command -> its line in the overview; the command itself lives in ddpm/cli/<name>.py. In the order of the pipeline."""
 

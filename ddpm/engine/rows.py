@@ -6,7 +6,7 @@ on the disk, so each process loses at most the batch that it was at.
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -33,6 +33,7 @@ def fill_rows(
     compute: Compute,
     team: Team,
     tick: Tick,
+    lead: int = 0,
 ) -> NDArray[np.int64]:
     """Compute all rows of the array at `path` in fixed batches; finished ones of an earlier call are kept.
 
@@ -42,8 +43,10 @@ def fill_rows(
         path: .npy, reserved by the first process.
         marks_path: .npy of the marks; where it exists, `path` is reserved.
         shape: of the whole array.
-        batch: rows at once; only the last batch may have fewer.
+        batch: rows at once; only the first and the last batch may have fewer, see `spans`.
         tick: called by the first process only; at first with what an earlier call had finished.
+        lead: rows that the first batch lacks, below batch: where the rows are the middle of something longer, so that
+            the batches are those of the whole.
 
     Returns:
         The marks of all batches, in every process, when all rows are there.
@@ -54,34 +57,41 @@ def fill_rows(
         Interrupted: the launcher of the processes is gone.
     """
     _require_one_machine(team)
+    parts = spans(shape[0], batch, lead)
     if team.first and not marks_path.is_file():
         _reserve(path, shape, dtype)
         with atomic_path(marks_path) as temporary, temporary.open("wb") as file:
-            np.save(file, np.zeros(-(-shape[0] // batch), np.int64), allow_pickle=False)
+            np.save(file, np.zeros(len(parts), np.int64), allow_pickle=False)
     team.wait()
     marks: NDArray[np.int64] = np.load(marks_path, mmap_mode="r", allow_pickle=False)  # sees what the others write
     mine = np.flatnonzero(marks == 0)[team.rank :: team.count]
-    parent, told = os.getppid(), _tell(marks, batch, shape[0], 0, team, tick)
+    parent, told = os.getppid(), _tell(marks, parts, 0, team, tick)
     team.wait()  # all deal the same batches, before anybody marks one
     for number in mine.tolist():
-        first, last = number * batch, min((number + 1) * batch, shape[0])
+        first, last = parts[number]
         rows, mark = compute(first, last)
         assert len(rows) == last - first
         assert mark > 0
         _store(path, first, rows)
         _store(marks_path, number, [mark])
-        told = _tell(marks, batch, shape[0], told, team, tick)
+        told = _tell(marks, parts, told, team, tick)
         if team.count > 1 and os.getppid() != parent:  # or it would go on unseen, and hold the lock
             raise Interrupted("the launcher is gone; the same command goes on after the last batch", signal.SIGTERM)
     team.wait()
     if told < shape[0]:
-        _tell(marks, batch, shape[0], told, team, tick)
+        _tell(marks, parts, told, team, tick)
     return np.array(marks)
 
 
-def _tell(marks: NDArray[np.int64], batch: int, num_rows: int, told: int, team: Team, tick: Tick) -> int:
+def spans(num_rows: int, batch: int, lead: int = 0) -> list[tuple[int, int]]:
+    """The rows of each batch, as (first, last + 1); the first batch has `lead` rows less than the others."""
+    starts = range(-lead, num_rows, batch)
+    return [(max(start, 0), min(start + batch, num_rows)) for start in starts]
+
+
+def _tell(marks: NDArray[np.int64], parts: Sequence[tuple[int, int]], told: int, team: Team, tick: Tick) -> int:
     """Let the first process tell how many rows are finished beyond those told; returns how many that are in all."""
-    finished = sum(min(batch, num_rows - number * batch) for number in np.flatnonzero(marks).tolist())
+    finished = sum(parts[number][1] - parts[number][0] for number in np.flatnonzero(marks).tolist())
     if team.first:
         tick(finished - told)
     return finished

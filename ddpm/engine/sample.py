@@ -1,4 +1,9 @@
-"""Sampling: image i is a function of (weights, sampler, seed, i), whatever the batch size or an interruption."""
+"""Sampling: image i is a function of (weights, sampler, seed, i), whatever the batch, the range or an interruption.
+
+Kernels are chosen by the shape of their input, and round differently. So images are computed in blocks that are fixed
+by their numbers: block b holds the images b L..b L + L - 1, all of them computed, also those that nobody asked for. On
+a CPU L follows from the image alone, and the bytes do not depend on `sample.batch`; on a GPU L is `sample.batch`.
+"""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,18 +12,17 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from ddpm import randomness
 from ddpm.diffusion.samplers import SAMPLERS
 from ddpm.diffusion.samplers.steps import SPACINGS, State
-from ddpm.digest import file_sha256
 from ddpm.engine.batches import to_pixels
 from ddpm.engine.build import build_denoiser, build_schedule, build_settings
 from ddpm.engine.checkpoint import Checkpoint
-from ddpm.engine.device import keep_heap, memory_format, require_precision, set_determinism
+from ddpm.engine.device import DTYPES, keep_heap, memory_format, require_precision, set_determinism
 from ddpm.engine.distributed import Team
-from ddpm.engine.rows import Tick, fill_rows
+from ddpm.engine.rows import Tick, fill_rows, spans
 from ddpm.experiment.params import SampleParams
 from ddpm.experiment.rules import FROM_PURE_NOISE
 from ddpm.experiment.workspace import atomic_path
@@ -27,11 +31,28 @@ from ddpm.types import Images, Indices, Labels
 Trajectories = Callable[[Indices], Iterator[State]]
 
 
+CPU_BLOCK_PIXELS = 16384
+"""Pixels of a block on a CPU: 16 images of 32x32. Measured images/s fall below and above."""
+CPU_BLOCK_IMAGES = 64
+"""At most, however small they are."""
+
+
 class Drawn(NamedTuple):
-    """Where the images are, and how often the net saw each of them on average (NFE); guidance's two passes are two."""
+    """What was drawn.
+
+    Attributes:
+        path: of the images.
+        nfe: how often the net saw each of them on average; guidance's two passes are two.
+        evaluations: how often it saw all of them, in whole numbers.
+        new_images: those that this call added to what an earlier one had left, by all processes.
+        new_evaluations: of those.
+    """
 
     path: Path
     nfe: float
+    evaluations: int
+    new_images: int
+    new_evaluations: int
 
 
 def trajectories(
@@ -56,6 +77,8 @@ def trajectories(
     require_settings(checkpoint, sample, device)
     set_determinism(deterministic=True)
     net = checkpoint.build(device)
+    if sample.precision != "float32":
+        narrow(net, DTYPES[sample.precision])
     schedule = build_schedule(checkpoint.schedule, device)
     ready = torch.compile(net) if sample.compile else net
     steps, settings = SPACINGS[sample.spacing](schedule, sample.steps), build_settings(sample)
@@ -86,36 +109,99 @@ def labels_of(checkpoint: Checkpoint, index: Indices) -> Labels | None:
     return index % checkpoint.model.num_classes if checkpoint.model.num_classes else None
 
 
-def sample_images(checkpoint: Checkpoint, sample: SampleParams, work: Path, team: Team, tick: Tick) -> Drawn:
-    """Draw `sample.num_images` images into `work/images.npy` (uint8 NHWC), going on where an earlier call was stopped.
+def narrow(net: nn.Module, dtype: torch.dtype) -> None:
+    """Round once, in place, the weights that autocast would round at every call: those of convolutions and linear maps.
 
-    Every batch has the same size (the last one draws a few images too many and drops them), so that a compiled net
-    has one shape, and that an image is the same on any number of processes. NFE counts what the net was really given,
-    those few images included.
+    The net's output under autocast stays the same, bit for bit; norms and embeddings, which autocast leaves alone, keep
+    their float32. The CIFAR-10 net draws 2 % faster in blocks of 16 on a CPU, 10 % in blocks of 1.
+    """
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.to(dtype)
+
+
+def block_images(image_size: int, batch: int, device: torch.device) -> int:
+    """How many images are always computed together; on a CPU a function of the image's size alone.
+
+    Args:
+        image_size: height and width.
+        batch: `sample.batch`, which decides on a GPU.
+        device: where the net is.
+    """
+    if device.type != "cpu":
+        return batch
+    return min(max(CPU_BLOCK_PIXELS // image_size**2, 1), CPU_BLOCK_IMAGES)
+
+
+def sample_images(
+    checkpoint: Checkpoint,
+    sample: SampleParams,
+    work: Path,
+    team: Team,
+    tick: Tick,
+    chosen: tuple[int, int] | None = None,
+) -> Drawn:
+    """Draw images into `work/images.npy` (uint8 NHWC), going on where an earlier call was stopped.
+
+    A batch is `sample.batch` images, rounded up to whole blocks: what is finished at once, and at most lost by a kill.
+    Which process draws a batch changes no image, nor does the range. Evaluations count the images that are kept.
 
     Args:
         tick: called by the first process with the number of images that were finished by all since the last call.
+        chosen: the numbers first..last-1; None: all `sample.num_images`.
     """
     if team.device.type == "cpu":
         keep_heap()
-    size, evaluations = checkpoint.data.image_size, 0
+    first, last = chosen or (0, sample.num_images)
+    block = block_images(checkpoint.data.image_size, sample.batch, team.device)
+    batch = -(-sample.batch // block) * block
+    draw = _drawing(checkpoint, sample, block, team.device)
+    path, marks = work / "images.npy", work / "evaluations.npy"
+    shape = (last - first, checkpoint.data.image_size, checkpoint.data.image_size, checkpoint.data.channels)
+    parts = spans(shape[0], batch, first % batch)
+    before = np.load(marks, allow_pickle=False) if marks.is_file() else np.zeros(len(parts), np.int64)
+    counts = fill_rows(
+        path,
+        marks,
+        shape,
+        np.uint8,
+        batch,
+        lambda low, high: draw(first + low, first + high),
+        team,
+        tick,
+        lead=first % batch,
+    )
+    new = np.flatnonzero(before == 0).tolist()
+    new_images = sum(parts[number][1] - parts[number][0] for number in new)
+    evaluations = int(counts.sum())
+    return Drawn(path, evaluations / shape[0], evaluations, new_images, int(counts[new].sum()))
 
-    def seen(num_images: int) -> None:
-        nonlocal evaluations
-        evaluations += num_images
 
-    start = trajectories(checkpoint, sample, sample.seed, team.device, seen)
+def _drawing(
+    checkpoint: Checkpoint, sample: SampleParams, block: int, device: torch.device
+) -> Callable[[int, int], tuple[NDArray[np.uint8], int]]:
+    """(first, last) -> the images of these numbers and the evaluations spent on them, block by block."""
+    seen = 0
+
+    def see(num_images: int) -> None:
+        nonlocal seen
+        seen += num_images
+
+    start = trajectories(checkpoint, sample, sample.seed, device, see)
 
     def draw(first: int, last: int) -> tuple[NDArray[np.uint8], int]:
-        nonlocal evaluations
-        evaluations = 0
-        with torch.inference_mode():
-            images = _final(start(torch.arange(first, first + sample.batch, device=team.device)))
-        return images[: last - first], evaluations
+        nonlocal seen
+        parts, evaluations = [], 0
+        for origin in range(first // block * block, last, block):
+            seen = 0
+            with torch.inference_mode():
+                images = _final(start(torch.arange(origin, origin + block, device=device)))
+            assert seen % block == 0  # the net always sees the whole block
+            parts.append(images[max(first - origin, 0) : last - origin])
+            evaluations += seen // block * len(parts[-1])
+        return np.concatenate(parts), evaluations
 
-    path, shape = work / "images.npy", (sample.num_images, size, size, checkpoint.data.channels)
-    counts = fill_rows(path, work / "evaluations.npy", shape, np.uint8, sample.batch, draw, team, tick)
-    return Drawn(path, int(counts.sum()) / (len(counts) * sample.batch))
+    return draw
 
 
 def _final(states: Iterator[State]) -> NDArray[np.uint8]:
@@ -153,26 +239,9 @@ def require_settings(checkpoint: Checkpoint, sample: SampleParams, device: torch
         )
 
 
-def save_labels(path: Path, checkpoint: Checkpoint, num_images: int) -> None:
-    """Write the class of each image, int64; zeros for a net without labels."""
-    labels = labels_of(checkpoint, torch.arange(num_images))
-    array = np.zeros(num_images, np.int64) if labels is None else labels.numpy()
+def save_labels(path: Path, checkpoint: Checkpoint, first: int, last: int) -> None:
+    """Write the class of each of the images first..last-1, int64; zeros for a net without labels."""
+    labels = labels_of(checkpoint, torch.arange(first, last))
+    array = np.zeros(last - first, np.int64) if labels is None else labels.numpy()
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.save(file, array, allow_pickle=False)
-
-
-def describe(
-    checkpoint: Checkpoint, sample: SampleParams, weights: Path, images: Path, nfe: float
-) -> dict[str, object]:
-    """What the images are: counts, settings, NFE and digests, for results/sample.json."""
-    return {
-        "num_images": sample.num_images,
-        "nfe": int(nfe) if nfe.is_integer() else round(nfe, 2),
-        "sampler": sample.sampler,
-        "steps": sample.steps,
-        "guidance_scale": sample.guidance_scale,
-        "seed": sample.seed,
-        "trained_steps": checkpoint.step,
-        "weights_sha256": file_sha256(weights),
-        "images_sha256": file_sha256(images),
-    }

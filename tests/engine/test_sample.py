@@ -1,5 +1,7 @@
 """Sampling: images by address, whatever the batch or an interruption, and evaluations that were really counted."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from ddpm.engine import sample as engine
 from ddpm.engine.build import build_net
 from ddpm.engine.checkpoint import Checkpoint
 from ddpm.engine.distributed import alone
+from ddpm.engine.sample_manifest import describe
 
 CPU = torch.device("cpu")
 NUM_IMAGES = 12
@@ -26,9 +29,9 @@ def random_checkpoint(params):
     return Checkpoint(params.data, params.schedule, params.model, params.objective, 0, weights)
 
 
-def draw(params, folder, tick=lambda count: None):
+def draw(params, folder, tick=lambda count: None, chosen=None):
     folder.mkdir(exist_ok=True)
-    return engine.sample_images(random_checkpoint(params), params.sample, folder, alone(CPU), tick)
+    return engine.sample_images(random_checkpoint(params), params.sample, folder, alone(CPU), tick, chosen)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -53,19 +56,99 @@ def test_a_conditional_net_is_asked_once_a_step(sampler, tiny, tmp_path):
     assert drawn.nfe == EVALUATIONS.get(sampler, 5)
 
 
-@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
-def test_the_batch_size_changes_no_image(sampler, tiny, tmp_path):
-    options = (f"sample.sampler={sampler}", "sample.tolerance=0.1", "sample.churn=2.0")
-    images = [
-        np.load(draw(tiny(*options, f"sample.batch={batch}"), tmp_path / str(batch)).path).astype(int)
-        for batch in (12, 5)
-    ]
-    assert np.abs(images[0] - images[1]).max() <= 1  # kernels may round otherwise for another batch
+BLOCK = 4
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Blocks of 4 images of 8x8, so that a dozen images has several."""
+    monkeypatch.setattr(engine, "CPU_BLOCK_IMAGES", BLOCK)
+
+
+MODES = [
+    *(f"sample.sampler={sampler}" for sampler in sorted(SAMPLERS)),
+    "sample.guidance_scale=1.0",
+    "sample.precision=bf16",
+    "objective.self_condition=true",
+]
+
+
+@pytest.mark.filterwarnings("ignore:precision bf16")
+@pytest.mark.parametrize("mode", MODES)
+def test_neither_batch_nor_range_changes_a_byte(mode, small_blocks, tiny, tmp_path):
+    options = (mode, "sample.tolerance=0.1", "sample.churn=2.0", "sample.eta=0.5")
+    whole = draw(tiny(*options, "sample.batch=64"), tmp_path / "whole")
+    images = np.load(whole.path)
+    for batch in (1, 7):
+        drawn = draw(tiny(*options, f"sample.batch={batch}"), tmp_path / str(batch))
+        assert drawn.path.read_bytes() == whole.path.read_bytes()
+        assert drawn[1:] == whole[1:]
+    evaluations = 0
+    for first, last in ((0, 3), (3, 10), (10, 12)):
+        drawn = draw(tiny(*options), tmp_path / f"from {first}", chosen=(first, last))
+        assert (np.load(drawn.path) == images[first:last]).all()
+        evaluations += drawn.evaluations
+    assert evaluations == whole.evaluations == whole.nfe * NUM_IMAGES
+
+
+def test_images_of_one_block_are_computed_together_always(small_blocks, tiny, tmp_path, monkeypatch):
+    """What makes the bytes equal: the same shapes at the same places, also where nobody asked for the images."""
+    asked = []
+    real = engine.trajectories
+
+    def record(*arguments):
+        start = real(*arguments)
+        return lambda index: (asked.append(index.tolist()), start(index))[1]
+
+    monkeypatch.setattr(engine, "trajectories", record)
+    draw(tiny("sample.batch=1"), tmp_path / "one", chosen=(5, 6))
+    draw(tiny("sample.batch=5"), tmp_path / "more", chosen=(2, 12))
+    assert asked == [[4, 5, 6, 7], *([first, first + 1, first + 2, first + 3] for first in (0, 4, 8))]
+
+
+@pytest.mark.parametrize(
+    ("image_size", "images"), [(4, 64), (8, 64), (16, 64), (32, 16), (64, 4), (100, 1), (128, 1), (1024, 1)]
+)
+def test_the_block_follows_from_the_image_on_a_cpu_and_from_the_batch_elsewhere(image_size, images):
+    assert {engine.block_images(image_size, batch, CPU) for batch in (1, 7, 500)} == {images}
+    assert engine.block_images(image_size, 7, torch.device("cuda")) == 7
+
+
+@pytest.mark.filterwarnings("ignore:precision bf16")
+@pytest.mark.parametrize(
+    "options", [(), ("model.time_features=learned-fourier", "model.padding=circular", "model.conditioning=scale-shift")]
+)
+def test_weights_rounded_once_draw_what_autocast_draws(options, tiny, tmp_path, monkeypatch):
+    params = tiny("sample.precision=bf16", "model.resample=residual", "model.linear_attention=[8]", *options)
+    checkpoint = random_checkpoint(params)
+    weights = {name: value.clone() for name, value in checkpoint.weights.items()}
+
+    def drawn(name):
+        (tmp_path / name).mkdir()
+        path = engine.sample_images(checkpoint, params.sample, tmp_path / name, alone(CPU), lambda count: None).path
+        return path.read_bytes()
+
+    rounded = []
+    real = engine.narrow
+    monkeypatch.setattr(engine, "narrow", lambda *arguments: (rounded.append(1), real(*arguments)))
+    once = drawn("once")
+    assert rounded
+    assert all(torch.equal(weights[name], value) for name, value in checkpoint.weights.items())
+    monkeypatch.setattr(engine, "narrow", lambda net, dtype: None)
+    assert drawn("always") == once
+
+
+def test_only_what_autocast_would_round_is_rounded(tiny):
+    net = random_checkpoint(tiny()).build(CPU)
+    engine.narrow(net, torch.bfloat16)
+    kinds = {name.rpartition(".")[0]: value.dtype for name, value in net.named_parameters()}
+    assert kinds["conv_in"] == kinds["middle_attention.query"] == torch.bfloat16
+    assert kinds["norm_out"] == kinds["label_embedding"] == torch.float32
 
 
 @pytest.mark.parametrize("sampler", ["ddim", "heun"])
-def test_an_interrupted_sampling_goes_on_and_counts_on(sampler, tiny, tmp_path):
-    params, done = tiny(f"sample.sampler={sampler}"), []
+def test_an_interrupted_sampling_goes_on_and_counts_on(sampler, small_blocks, tiny, tmp_path):
+    params, done = tiny(f"sample.sampler={sampler}", "sample.batch=3"), []
 
     def stop_after_two(count):
         done.append(count)
@@ -75,13 +158,15 @@ def test_an_interrupted_sampling_goes_on_and_counts_on(sampler, tiny, tmp_path):
     whole = draw(params, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         draw(params, tmp_path / "cut", stop_after_two)
-    assert done == [0, 5, 5]
+    assert done == [0, 4, 4]
     counts = np.load(tmp_path / "cut" / "evaluations.npy")
     assert (counts > 0).tolist() == [True, True, False]
     done.clear()
     cut = draw(params, tmp_path / "cut", done.append)
-    assert done == [10, 2]
-    assert cut.nfe == whole.nfe
+    assert done == [8, 4]
+    assert (cut.nfe, cut.evaluations) == (whole.nfe, whole.evaluations)
+    assert (whole.new_images, whole.new_evaluations) == (12, whole.evaluations)
+    assert (cut.new_images, cut.new_evaluations) == (4, whole.evaluations // 3)
     assert cut.path.read_bytes() == whole.path.read_bytes()
 
 
@@ -124,9 +209,16 @@ def test_settings_that_a_checkpoint_cannot_serve_are_refused(message, tiny):
         engine.require_settings(checkpoint, asked, CPU)
 
 
-def test_the_record_tells_what_was_counted(tiny, tmp_path):
-    params, file = tiny(), tmp_path / "file"
-    file.write_bytes(b"any")
-    checkpoint = random_checkpoint(params)
-    assert engine.describe(checkpoint, params.sample, file, file, 10.0)["nfe"] == 10
-    assert engine.describe(checkpoint, params.sample, file, file, 10.126)["nfe"] == 10.13
+@pytest.mark.parametrize(("evaluations", "nfe"), [(120, 10), (121, 10.08), (127, 10.58)])
+def test_the_manifest_tells_what_was_counted(evaluations, nfe, tiny, tmp_path):
+    params, checkpoint = tiny(), random_checkpoint(tiny())
+    for name in ("images.npy", "labels.npy", "weights"):
+        (tmp_path / name).write_bytes(name.encode())
+    found = describe(checkpoint, params.sample, tmp_path / "weights", tmp_path, evaluations)
+    assert (found["nfe"], found["evaluations"], found["num_images"], found["range"]) == (nfe, evaluations, 12, [0, 12])
+    assert found["images_sha256"] == hashlib.sha256(b"images.npy").hexdigest()
+    assert found["labels_sha256"] == hashlib.sha256(b"labels.npy").hexdigest()
+    assert found["weights_sha256"] == hashlib.sha256(b"weights").hexdigest()
+    assert set(found["sample"]) == set(type(params.sample).model_fields) - {"batch", "compile"}
+    part = describe(checkpoint, params.sample, tmp_path / "weights", tmp_path, 50, (3, 8))
+    assert (part["nfe"], part["num_images"], part["range"]) == (10, 5, [3, 8])
