@@ -1,6 +1,5 @@
 """The Inception networks that `benchmarks/features.py` compares, all with the same random weights."""
 
-import contextlib
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -98,8 +97,7 @@ def pytorch_fid(state: Mapping[str, Tensor], device: torch.device) -> Extract:
     from pytorch_fid import inception as module  # type: ignore[import-untyped]
 
     with patch.object(module, "load_state_dict_from_url", lambda *_, **__: dict(state)):
-        with contextlib.redirect_stdout(None):
-            net: Any = module.InceptionV3([module.InceptionV3.BLOCK_INDEX_BY_DIM[2048]]).to(device).eval()
+        net: Any = module.InceptionV3([module.InceptionV3.BLOCK_INDEX_BY_DIM[2048]]).to(device).eval()
 
     def extract(images: Pixels) -> Rows:
         batch = (_channels_first(images).float() / 255).to(device)
