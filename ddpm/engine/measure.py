@@ -48,9 +48,9 @@ class Compared:
 def frechet(compared: Compared) -> Measured:
     """The Frechet distance of samples and reference (Heusel et al. 2017), and the floor that real images reach.
 
-    With its jackknife interval, its values at smaller counts, and, from 10,000 images on, what they tend to as the count
-    grows. The floor is the distance of held-out real images: what a perfect model would score at their count; the
-    samples' own distance at that count stands beside it.
+    With its jackknife interval, its values at smaller counts, and, from 10,000 images on, what they tend to. The floor
+    is the distance of held-out real images: what a perfect model would score at their count; the samples' own distance
+    at that count stands beside it.
     """
     settings, samples, held_out = compared.settings, compared.samples, compared.held_out
     value = _distance(samples, compared)
