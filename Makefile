@@ -58,10 +58,12 @@ layers: dev
 audit: dev
 	python -m pipeline.audit
 
-bench: dev  ## measure training on this CPU, about ten minutes: steps of three projects, sizes, parts
+bench: dev  ## measure this CPU, a quarter of an hour: training beside others, sizes, parts, features, sampling
 	python -m benchmarks.train --recipe cifar10 --batch 16 --device cpu
 	python -m benchmarks.scaling --recipe cifar10 --batches 4,8,16,32 --sizes 16,32,64 --batch 16 --device cpu
 	python -m benchmarks.parts --recipe quick --recipe cifar10:16 --device cpu
+	python -m benchmarks.features --device cpu
+	python -m benchmarks.sampling --recipe cifar10 --device cpu
 
 ui: runtime  ## MLflow UI on 127.0.0.1 (PORT=5000)
 	@store="$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"; \

@@ -213,8 +213,8 @@ numbers compare only with each other. All are distances from the same {count:,} 
 
 Noise and JPEG damage the same {damaged:,} photographs of the other half. Noise is Gaussian, its standard deviation in
 levels of 255, rounded and clipped. JPEG is by Pillow's quality with halved chroma (4:2:0), the blocks moved by half a
-block: the photographs are JPEGs themselves, and storing one again in its own blocks at its own quality would change nothing.
-Fewer images are not damaged at all: what grows there is the bias of the estimate.
+block: the photographs are JPEGs themselves, and storing one again in its own blocks at its own quality would change
+nothing. Fewer images are not damaged at all: what grows there is the bias of the estimate.
 
 {tables}"""
 
