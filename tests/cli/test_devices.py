@@ -72,10 +72,29 @@ def test_two_processes_leave_the_bytes_of_one(project, ddpm, weights):
         assert ddpm(command, *small).exit_code == 0
     assert {path.name for path in files} == {
         *("prepare.json", "reference.json", "sample.json", "metrics.json"),
-        *("statistics.npz", "images.npy", "labels.npy"),
+        *("statistics.npz", "statistics_features.npy", "images.npy", "labels.npy", "manifest.json"),
     }
     assert {path: path.read_bytes() for path in files} == two
     assert not [path for path in (project / "work").rglob("*") if path.suffix != ".lock" and path.is_file()]
+
+
+def test_a_range_and_two_processes_and_small_batches_leave_the_same_bytes(project, ddpm, weights):
+    weights()
+    settings = (
+        "sample",
+        "-S",
+        "sample.sampler=dpmpp-2m-sde",
+        "-S",
+        "sample.num_images=140",
+        "-S",
+        "evaluate.num_images=12",
+    )
+    finish(start(project, *settings, "-S", "sample.batch=1", "--range", "0:100", "--out", "first", *TWO))
+    assert ddpm(*settings, "-S", "sample.batch=7", "--range", "100:140", "--out", "second").exit_code == 0
+    assert ddpm("samples", "merge", "second", "first", "--out", "merged").exit_code == 0
+    assert ddpm(*settings, "--out", "whole").exit_code == 0
+    for name in ("images.npy", "labels.npy", "manifest.json"):
+        assert (project / "merged" / name).read_bytes() == (project / "whole" / name).read_bytes()
 
 
 def marks_of(project, process):
@@ -92,7 +111,7 @@ def marks_of(project, process):
 
 def test_killed_in_the_middle_and_gone_on_with_by_one(project, ddpm, weights):
     weights()
-    many = ("sample", "-S", "sample.num_images=300", "-S", "sample.batch=2")
+    many = ("sample", "-S", "sample.num_images=1500", "-S", "sample.batch=2")
     cut = start(project, *many, "--out", "cut", *TWO)
     marks_of(project, cut)
     for member in family(cut.pid):  # the launcher first, or it would start others
@@ -104,7 +123,7 @@ def test_killed_in_the_middle_and_gone_on_with_by_one(project, ddpm, weights):
     again = ddpm(*many, "--out", "cut")
     assert again.exit_code == 0
     assert ddpm(*many, "--out", "whole").exit_code == 0
-    for name in ("images.npy", "labels.npy", "sample.json"):
+    for name in ("images.npy", "labels.npy", "manifest.json", "sample.json"):
         assert (project / "cut" / name).read_bytes() == (project / "whole" / name).read_bytes()
 
 

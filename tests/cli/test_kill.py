@@ -85,6 +85,30 @@ def test_kills_at_random_moments_change_no_byte(project, ddpm, kills):
         assert (project / "cut/averages" / name).read_bytes() == (project / "whole/averages" / name).read_bytes(), name
 
 
+@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
+def test_kills_of_sampling_at_random_moments_change_no_byte(project, ddpm, kills):
+    assert ddpm("prepare").exit_code == 0
+    assert ddpm("train").exit_code == 0
+    many = ("sample", "-S", f"sample.num_images={600 * kills}", "-S", "sample.batch=1", "-S", "sample.sampler=ddpm")
+    started = time.monotonic()
+    whole = start(project, *many, "--out", "whole")
+    _, errors = whole.communicate(timeout=240)
+    assert whole.returncode == 0, errors
+    lasts, moments, resumed = time.monotonic() - started, random.Random(0), 0  # noqa: S311  (when to kill)
+    for _ in range(kills):
+        cut = start(project, *many, "--out", "cut")
+        time.sleep(moments.uniform(0.6, 0.95) * lasts)  # the start included, and sometimes the end
+        os.killpg(cut.pid, signal.SIGKILL)
+        cut.communicate()
+        resumed += bool(list((project / "work").rglob("evaluations.npy")))
+    assert resumed
+    again = start(project, *many, "--out", "cut")
+    _, errors = again.communicate(timeout=240)
+    assert again.returncode == 0, errors
+    for name in ("images.npy", "labels.npy", "manifest.json", "sample.json"):
+        assert (project / "cut" / name).read_bytes() == (project / "whole" / name).read_bytes(), name
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_writes_a_state_and_the_same_command_goes_on(project, ddpm, number, code):
     """States are written all the time here, so the signal comes while one is being written."""
