@@ -110,7 +110,8 @@ def _diffusers(way: Way, params: Params, checkpoint: Checkpoint, device: torch.d
     net, seen = diffusers_twin(params, checkpoint), list[int]()
     net.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
     scheduler: Any = DDPMScheduler()  # type: ignore[no-untyped-call]
-    pipeline: Any = DDPMPipeline(unet=net, scheduler=scheduler).to(device)  # type: ignore[arg-type]
+    pipeline: Any = DDPMPipeline(unet=net, scheduler=scheduler)  # type: ignore[no-untyped-call]
+    pipeline.to(device)
     pipeline.set_progress_bar_config(disable=True)
     half = way.precision == "bf16"
     if half:

@@ -102,7 +102,7 @@ def main(
     except ValueError as error:
         raise click.ClickException(str(error)) from None
     rows, apart = measure(params, place, count, int(gpu) if warm_up is None else warm_up)
-    settings = {"recipe": recipe, "overrides": list(overrides), "device": place.type}
+    settings: dict[str, Any] = {"recipe": recipe, "overrides": list(overrides), "device": place.type}
     settings |= {"images": params.sample.batch, "steps": params.sample.steps, "rounds": count}
     write(rows, limits(rows, apart, gpu), settings, params, out, place)
 
@@ -115,8 +115,8 @@ def write(
     ours = next(row for row in rows if row.way.who == OURS)
     steps, all_steps = params.sample.steps, f"{params.schedule.T:,}"
     body = f"""{settings["rounds"]} rounds, in each of which every sampler drew one batch; random weights,
-the same in both. Ours goes the way of `ddpm sample`, diffusers is `DDPMPipeline(unet, DDPMScheduler())` as it is; in bf16 it
-is `pipeline.to(torch.bfloat16)` with `output_type="pt"`, since it fails to make PIL images of bf16. After a change of
+the same in both. Ours goes the way of `ddpm sample`, diffusers is `DDPMPipeline(unet, DDPMScheduler())` as it is; in bf16
+it is `pipeline.to(torch.bfloat16)` with `output_type="pt"`, since it fails to make PIL images of bf16. After a change of
 the process's settings one batch is not timed.
 
 Every step costs the same: one evaluation of the net and one update. So the ratios of {steps} steps are those of all

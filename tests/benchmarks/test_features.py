@@ -64,7 +64,9 @@ def test_bars_come_from_the_counterparts():
         return Network(Timing((seconds,)), 32, apart)
 
     theirs = [network(3.0, None), network(2.8, None)]
-    found = dict(zip([*COUNTERPARTS, *COUNTERPARTS.values()], [network(2.0, 1e-5), network(2.0, 1e-3), *theirs], strict=True))
+    found = dict(
+        zip([*COUNTERPARTS, *COUNTERPARTS.values()], [network(2.0, 1e-5), network(2.0, 1e-3), *theirs], strict=True)
+    )
     assert faster(found, OURS_TF1)["median"] == pytest.approx(1.5)
     assert found[OURS_PYTORCH].images_per_second("best") == 16
     rows = [Distance("full", way, Timing((5.0,)), 1e-9) for way in frechets.WAYS]
