@@ -142,8 +142,8 @@ def main(device: str, images: int, count: int, warm_up: int, distance_rounds: in
     bars = limits(found, rows)
     body = f"""Features: {count} rounds, in each of which every network had its turn with {images} random pictures of
 64x64; the same random weights in all. Ours is set as `ddpm evaluate` sets it, the others leave torch as it is; after
-such a change one batch is not timed. "Difference" is the largest of any feature from those of the network that ours has to
-agree with, in units of the features' standard deviation, both in full float32.
+such a change one batch is not timed. "Difference" is the largest of any feature from those of the network that ours has
+to agree with, in units of the features' standard deviation, both in full float32.
 
 {_networks_table(found)}
 

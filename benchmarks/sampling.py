@@ -115,9 +115,9 @@ def write(
     ours = next(row for row in rows if row.way.who == OURS)
     steps, all_steps = params.sample.steps, f"{params.schedule.T:,}"
     body = f"""{settings["rounds"]} rounds, in each of which every sampler drew one batch; random weights,
-the same in both. Ours goes the way of `ddpm sample`, diffusers is `DDPMPipeline(unet, DDPMScheduler())` as it is; in bf16
-it is `pipeline.to(torch.bfloat16)` with `output_type="pt"`, since it fails to make PIL images of bf16. After a change of
-the process's settings one batch is not timed.
+the same in both. Ours goes the way of `ddpm sample`, diffusers is `DDPMPipeline(unet, DDPMScheduler())` as it is;
+in bf16 it is `pipeline.to(torch.bfloat16)` with `output_type="pt"`, since it fails to make PIL images of bf16. After a
+change of the process's settings one batch is not timed.
 
 Every step costs the same: one evaluation of the net and one update. So the ratios of {steps} steps are those of all
 {all_steps}, and images/s of {all_steps} steps are those below times {steps} / {all_steps}.

@@ -124,7 +124,7 @@ def draw(anchors: Anchors, curves: Sequence[Curve], damaged: int, path: Path, ab
             if anchors.grids is not None:
                 axes.axhline(anchors.grids, color=ORANGE, linewidth=1.2, linestyle="--")
             for place, value in zip(places, curve.distances, strict=True):
-                axes.annotate(f"{value:.3f}", (place, value), (0, 9), textcoords="offset points", ha="center", size=8)
+                axes.annotate(f"{value:.3f}", (place, value), (-5, 8), textcoords="offset points", ha="center", size=8)
             name_axes(axes, title, axis, "")
         panels[0].set_ylabel("fid_768 (log scale)")
         panels[0].set_yscale("log")
