@@ -70,6 +70,9 @@ def test_ddpm_commands_and_their_options_exist(page: Path) -> None:
             assert words[3] in COMMANDS, f"{page.name}: `{' '.join(words)}` is no command"
             command = main.get_command(click.Context(main), words[3])
             assert command is not None
+            if isinstance(command, click.Group) and words[4:]:
+                assert words[4] in command.commands, f"{page.name}: `{' '.join(words)}` is no command"
+                command = command.commands[words[4]]
             require_options(page, words, command)
 
 

@@ -2,18 +2,11 @@
 
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from ddpm.cli import stage
-
-if TYPE_CHECKING:
-    from ddpm.engine.distributed import Team
-    from ddpm.experiment.params import Params
 
 
 @click.command()
@@ -67,7 +60,7 @@ def sample(
         for target in (out / IMAGES, folder / "sample.json"):
             require_writable(target)
         with (
-            _work(params, checkpoint, team, chosen) as work,
+            stage.work("sample", params, [checkpoint], team, part or "") as work,
             stage.recorded("sample", params, team, standard) as recorder,
             stage.progress("sample", last - first, "images", team.first) as bar,
         ):
@@ -111,26 +104,3 @@ def _range(part: str | None, num_images: int, out: Path) -> tuple[int, int] | No
             "for the whole; name another folder"
         )
     return first, last
-
-
-@contextmanager
-def _work(params: "Params", checkpoint: Path, team: "Team", chosen: tuple[int, int] | None) -> Iterator[Path]:
-    """As `stage.work`; each part has a place and a lock of its own, so that several are drawn at once."""
-    if chosen is None:
-        with stage.work("sample", params, [checkpoint], team) as folder:
-            yield folder
-        return
-    from ddpm.experiment.fingerprint import work_fingerprint
-    from ddpm.experiment.workspace import project_root, work_folder, work_path
-
-    fingerprint = work_fingerprint("sample", params.model_dump(), [checkpoint], Path.cwd(), team.device.type)
-    name = f"sample-{chosen[0]}-{chosen[1]}"
-    if not team.first:
-        team.wait()  # for the lock
-        yield work_path(name, fingerprint, project_root())
-        team.wait()
-        return
-    with work_folder(name, fingerprint, project_root()) as folder:
-        team.wait()
-        yield folder
-        team.wait()

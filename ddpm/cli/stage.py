@@ -162,15 +162,16 @@ def recorded(stage: str, params: "Params", team: "Team | None", standard: bool) 
 
 
 @contextmanager
-def work(stage: str, params: "Params", inputs: Sequence[Path], team: "Team") -> Iterator[Path]:
+def work(stage: str, params: "Params", inputs: Sequence[Path], team: "Team", part: str = "") -> Iterator[Path]:
     """The folder of a stage's unfinished state, found again only by the same parameters, inputs and code.
 
-    The first process of the team locks it, and removes it when all of them have left; the others look in.
+    The first process of the team locks it, and removes it when all of them have left; the others look in. Parts of one
+    stage have places and locks of their own.
     """
     from ddpm.experiment.fingerprint import work_fingerprint
 
     fingerprint = work_fingerprint(stage, params.model_dump(), list(inputs), Path.cwd(), team.device.type)
-    with _shared(stage, fingerprint, team) as folder:
+    with _shared(f"{stage}-{part.replace(':', '-')}" if part else stage, fingerprint, team) as folder:
         yield folder
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from ddpm.digest import file_sha256
+from ddpm.engine.device import keep_heap
 from ddpm.engine.distributed import Team
 from ddpm.engine.rows import Tick, fill_rows
 from ddpm.experiment.workspace import file_lock
@@ -79,7 +80,10 @@ def stored_features(
     Raises:
         ValueError: images that the extractor refuses.
     """
-    block = CPU_BLOCK if team.device.type == "cpu" else batch
+    block = batch
+    if team.device.type == "cpu":
+        keep_heap()
+        block = CPU_BLOCK
     batch = -(-batch // block) * block
 
     def compute(first: int, last: int) -> tuple[Features, int]:

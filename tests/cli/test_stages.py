@@ -57,7 +57,8 @@ def test_image_i_does_not_depend_on_the_batch_size(done, ddpm):
 def test_interrupted_sampling_goes_on_with_the_same_images(done, ddpm, monkeypatch):
     from ddpm.engine import sample
 
-    whole = (done / "data/samples/images.npy").read_bytes()
+    many = ("sample", "-S", "sample.num_images=250", "-S", "sample.batch=64")
+    assert ddpm(*many, "--out", "work/whole").exit_code == 0
     real, calls = sample.to_pixels, []
 
     def dies_in_the_third_batch(images):
@@ -66,13 +67,14 @@ def test_interrupted_sampling_goes_on_with_the_same_images(done, ddpm, monkeypat
             raise KeyboardInterrupt
         return real(images)
 
-    arguments = ("sample", "-S", "sample.batch=4")
+    arguments = (*many, "--out", "work/cut")
     monkeypatch.setattr(sample, "to_pixels", dies_in_the_third_batch)
     assert ddpm(*arguments).exit_code == 130
     monkeypatch.setattr(sample, "to_pixels", real)
     assert list((done / "work").rglob("evaluations.npy"))
     assert ddpm(*arguments).exit_code == 0
-    assert (done / "data/samples/images.npy").read_bytes() == whole
+    for name in ("images.npy", "manifest.json"):
+        assert (done / "work/cut" / name).read_bytes() == (done / "work/whole" / name).read_bytes()
 
 
 @pytest.mark.parametrize(("kind", "target"), [("ddpm", "x0"), ("ddim", "v")])
