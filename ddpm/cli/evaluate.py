@@ -1,7 +1,7 @@
 """ddpm evaluate: samples and reference statistics -> metrics.json."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -119,7 +119,7 @@ def run(
     from ddpm.engine.samples_in import real_images, sample_array
     from ddpm.experiment.workspace import project_root, write_json
     from ddpm.metrics.features import build_extractor
-    from ddpm.metrics.record import Protocol
+    from ddpm.metrics.record import Protocol, summary, warning
     from ddpm.metrics.statistics import load_statistics
 
     set_determinism(deterministic=True)
@@ -132,8 +132,12 @@ def run(
     engine.require_comparable((count, *found.shape), num_held_out, statistics, extractor)
     real = load_real(reference, statistics)
     engine.require_metrics(chosen, real)
-    if team.first and (line := jpeg_warning(found)):
-        click.echo(f"Warning: {line}", err=True)
+    if team.first:
+        empty = f", {found.num_empty_cells} empty cells left out" if found.num_empty_cells else ""
+        side = f"{found.shape[0]}x{found.shape[1]}"
+        click.echo(f"{place}: {found.num_images:,} images of {side}, {found.format}{empty}", err=True)
+        if line := jpeg_warning(found):
+            click.echo(f"Warning: {line}", err=True)
     inputs = [path for path in (place, reference) if path.is_file()]
     inputs += [data / images_file("valid")] if held_out is not None else []
     root = project_root()
@@ -155,20 +159,8 @@ def run(
             recorder.artifacts = [out]
             write_json(out, recorder.numbers)
     if team.first:
-        say(recorder.numbers, out)
-
-
-def say(records: dict[str, Any], out: Path) -> None:
-    """The numbers, each with its count and interval, what to think of them, and where they are."""
-    from ddpm.metrics.record import warning
-
-    for name, record in records.items():
-        interval = record.get("interval")
-        around = f"  95 % [{interval['low']:.4g}, {interval['high']:.4g}]" if interval else ""
-        if "samples_at_this_count" in record:
-            around = f"  real images; as many samples: {record['samples_at_this_count']:.4f}"
-        click.echo(f"{name}@{record['num_images']}: {record['value']:.4f}{around}  ({record['grade']})")
-    first = next(iter(records))
-    if line := warning(first, min(records[first]["num_images"], records[first]["num_reference"])):
-        click.echo(f"Warning: {line}", err=True)
-    click.echo(f"{out}: done. Next: python -m ddpm figures")
+        for line in summary(recorder.numbers):
+            click.echo(line)
+        if line := warning(recorder.numbers):
+            click.echo(f"Warning: {line}", err=True)
+        click.echo(f"{out}: done. Next: python -m ddpm figures")

@@ -94,14 +94,26 @@ def grade(num_images: int) -> str:
     return "low count" if num_images < LOW_COUNT_BELOW else "ok"
 
 
-def warning(name: str, num_images: int) -> str | None:
-    """One line about a number of too few images, None where there are enough."""
-    found = grade(num_images)
-    if found == "ok":
+def summary(records: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A line for each number: its name with the count, the interval, and what it is good for."""
+    lines = []
+    for record in records.values():
+        beside = ""
+        if interval := record.get("interval"):
+            beside = f"  95 % [{interval['low']:.4g}, {interval['high']:.4g}]"
+        if "samples_at_this_count" in record:
+            beside += f"  of real images; as many samples: {record['samples_at_this_count']:.4f}"
+        lines.append(f"{record['name']}: {record['value']:.4f}{beside}  ({record['grade']})")
+    return lines
+
+
+def warning(records: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """One line about numbers of too few images, None where there are enough."""
+    first = next(iter(records.values()))
+    if first["grade"] == "ok":
         return None
-    reason = (
-        f"below {SMOKE_BELOW:,} images it says whether the pipeline runs, and little more"
-        if found == "smoke only"
-        else f"below {LOW_COUNT_BELOW:,} images its bias is of the size of what is compared"
-    )
-    return f"{display_name(name, num_images)}: {found}: {reason}; compare it only with the same count"
+    if first["grade"] == "smoke only":
+        reason = f"below {SMOKE_BELOW:,} images it says whether the pipeline runs, and little more"
+    else:
+        reason = f"below {LOW_COUNT_BELOW:,} images its bias is of the size of what is compared"
+    return f"{first['name']}: {first['grade']}: {reason}; compare it only with the same count"

@@ -11,7 +11,7 @@ from ddpm.metrics.features import Extractor, build_extractor
 from ddpm.metrics.frechet import frechet_distance
 from ddpm.metrics.images import pooled_pixels
 from ddpm.metrics.moments import moments
-from ddpm.metrics.record import Protocol, display_name, grade, metric_name, metric_record, warning
+from ddpm.metrics.record import Protocol, display_name, grade, metric_name, metric_record, summary, warning
 from ddpm.metrics.statistics import Statistics
 from ddpm.metrics.weights import CANONICAL_SHA256, PARTIAL_SHA256
 
@@ -72,12 +72,26 @@ def test_record_names_its_protocol():
 def test_grades_follow_the_smaller_side_and_are_said(num_images, expected):
     assert grade(num_images) == expected
     for sides in ({"num_images": num_images}, {"num_reference": num_images, "num_images": 50_000}):
-        assert metric_record("kid_pixels", measured(**sides), PIXELS, REFERENCE, PROTOCOL)["grade"] == expected
-    line = warning("fid", num_images)
-    if expected == "ok":
-        assert line is None
-    else:
-        assert line.startswith(f"fid@{num_images}: {expected}: below ")
+        record = metric_record("kid_pixels", measured(**sides), PIXELS, REFERENCE, PROTOCOL)
+        assert record["grade"] == expected
+        line = warning({"kid_pixels": record})
+        if expected == "ok":
+            assert line is None
+        else:
+            assert line.startswith(f"kid_pixels@{record['num_images']}: {expected}: below ")
+            assert "\n" not in line
+
+
+def test_summary():
+    about = {"interval": {"low": 1.25, "high": 1.75}, "samples_at_this_count": 2.0}
+    records = {
+        name: metric_record(name, {**measured(), **more}, PIXELS, REFERENCE, PROTOCOL)
+        for name, more in {"kid_pixels": {}, "frechet_pixels": about}.items()
+    }
+    assert summary(records) == [
+        "kid_pixels@500: 1.5000  (smoke only)",
+        "frechet_pixels@500: 1.5000  95 % [1.25, 1.75]  of real images; as many samples: 2.0000  (smoke only)",
+    ]
 
 
 def test_names():
