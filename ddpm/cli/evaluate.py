@@ -110,7 +110,7 @@ def run(
 ) -> None:
     """Measure, as one process of a team; samples: place, what is there, count; network: --weights, --download."""
     from ddpm.data.foreign import jpeg_warning
-    from ddpm.data.store import images_file, open_split
+    from ddpm.data.store import images_file, open_split, read_manifest
     from ddpm.digest import file_sha256
     from ddpm.engine import evaluate as engine
     from ddpm.engine.device import set_determinism
@@ -130,6 +130,7 @@ def run(
     extractor = build_extractor(name, weights=weights, download=download, device=team.device)
     num_held_out = None if held_out is None else len(held_out)
     engine.require_comparable((count, *found.shape), num_held_out, statistics, extractor)
+    engine.require_protocol(chosen.protocol, statistics, None if held_out is None else read_manifest(data))
     real = load_real(reference, statistics)
     engine.require_metrics(chosen, real)
     if team.first:

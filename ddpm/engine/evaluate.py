@@ -8,6 +8,7 @@ import numpy as np
 from ddpm.engine.features import feature_moments, one_thread
 from ddpm.engine.measure import METRICS, NEED_REAL, Compared
 from ddpm.experiment.params import EvaluateParams
+from ddpm.experiment.protocols import PROTOCOLS
 from ddpm.metrics.features import Extractor
 from ddpm.metrics.frechet import frechet_distance, gaussian
 from ddpm.metrics.images import Features
@@ -39,6 +40,33 @@ def require_comparable(shape: Shape, num_held_out: int | None, reference: Statis
     for name, count in (("samples", shape[0]), ("held-out images", num_held_out)):
         if count is not None and count < 2:
             raise ValueError(f"evaluate: {extractor.metric} needs at least 2 {name}, got {count}; give more")
+
+
+def require_protocol(name: str, reference: Statistics, manifest: Mapping[str, Any] | None) -> None:
+    """Refuse a reference, or held-out images, that are not what the other side is, or not what the protocol says.
+
+    Args:
+        name: `evaluate.protocol`.
+        reference: statistics of the real images.
+        manifest: of the prepared images that the held-out ones are of; None where none are looked at.
+
+    Raises:
+        ValueError: the first thing that differs.
+    """
+    identity = reference.identity
+    if protocol := PROTOCOLS.get(name):
+        for key, allowed in (("crop", (protocol.crop,)), ("split", (protocol.split,)), ("features", protocol.features)):
+            if identity[key] not in allowed:
+                raise ValueError(
+                    f"evaluate.protocol {name}: {key} of the reference must be {' or '.join(allowed)}, "
+                    f"got {identity[key]}; make that reference, or choose own"
+                )
+    for key in ("crop", "resample", "size"):
+        if manifest is not None and key in identity and manifest[key] != identity[key]:
+            raise ValueError(
+                f"held-out images: {key} must be {identity[key]} as in the reference, got {manifest[key]}; "
+                "name the --data that the reference was made of"
+            )
 
 
 def require_metrics(evaluate: EvaluateParams, real: Features | None) -> None:
@@ -98,7 +126,7 @@ def evaluate(
     protocol: Protocol,
     tick: Callable[[int], object] = lambda count: None,  # noqa: ARG005
 ) -> dict[str, Any]:
-    """The content of metrics.json: one record per number, each with its protocol.
+    """The content of metrics.json: one record per number, under its name with the count, each with its protocol.
 
     Args:
         tick: called after each metric of `evaluate.metrics`.
@@ -108,7 +136,8 @@ def evaluate(
         with one_thread():
             measured = METRICS[name](compared)
         for key, found in measured.items():
-            records[metric_name(key, extractor)] = _record(key, found, reference, extractor, protocol)
+            record = _record(key, found, reference, extractor, protocol)
+            records[record["name"]] = record
         tick(1)
     return records
 

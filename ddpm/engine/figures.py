@@ -155,9 +155,8 @@ def _strip(material: Material, frames: list[NDArray[np.uint8]], steps: Sequence[
 
 def _headline(metrics: Mapping[str, Any]) -> str:
     """`frechet_pixels@500 = 1.23`, for each distance that is not a floor."""
-    distances = [name for name in metrics if name.startswith(("frechet", "fid")) and not name.endswith("_floor")]
-    records = [metrics[name] for name in distances]
-    return ", ".join(f"{record['name']} = {record['value']:.3g}" for record in records)
+    distances = [name for name in metrics if name.startswith(("frechet", "fid")) and "_floor" not in name]
+    return ", ".join(f"{name} = {metrics[name]['value']:.3g}" for name in distances)
 
 
 def _about(material: Material) -> dict[str, str]:

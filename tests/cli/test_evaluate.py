@@ -32,13 +32,14 @@ def evaluated(done, ddpm):
 
 def test_every_number_names_its_protocol(done):
     metrics = json.loads((done / "results/metrics.json").read_text())
-    assert list(metrics) == sorted(
-        f"{name}_pixels" if not name.startswith("frechet") else name
-        for name in ("frechet_pixels", "frechet_pixels_floor", "kid", "precision", "recall", "memorization")
-    )
+    assert list(metrics) == [
+        "frechet_pixels@12",
+        "frechet_pixels_floor@12",
+        *(f"{name}_pixels@12" for name in ("kid", "memorization", "precision", "recall")),
+    ]
     for name, record in metrics.items():
         assert record.keys() >= ALWAYS
-        assert record["name"] == f"{name}@{record['num_images']}"
+        assert record["name"] == name
         assert record["protocol"] == {
             "name": "own",
             "source": "digits",
@@ -48,9 +49,9 @@ def test_every_number_names_its_protocol(done):
             "split": "train",
             "sample_format": "uint8 npy",
         }
-    interval = metrics["frechet_pixels"]["interval"]
-    assert interval["low"] < metrics["frechet_pixels"]["value"] < interval["high"]
-    assert metrics["frechet_pixels_floor"]["samples_at_this_count"] == metrics["frechet_pixels"]["value"]
+    interval = metrics["frechet_pixels@12"]["interval"]
+    assert interval["low"] < metrics["frechet_pixels@12"]["value"] < interval["high"]
+    assert metrics["frechet_pixels_floor@12"]["samples_at_this_count"] == metrics["frechet_pixels@12"]["value"]
 
 
 def as_npy(images, folder):
@@ -97,8 +98,8 @@ def test_sheets_are_cut_into_images(done, evaluated):
     tile(images, 3, 4, 1, 1).save(done / "sheets/1.png")
     metrics = evaluated("--samples", "sheets", "--grid", "3x4", "--padding", "1")
     expected = json.loads((done / "results/metrics.json").read_text())
-    assert metrics["frechet_pixels"]["value"] == expected["frechet_pixels"]["value"]
-    assert metrics["frechet_pixels"]["protocol"]["sample_format"] == "png grids 3x4 padding 1"
+    assert metrics["frechet_pixels@12"]["value"] == expected["frechet_pixels@12"]["value"]
+    assert metrics["frechet_pixels@12"]["protocol"]["sample_format"] == "png grids 3x4 padding 1"
 
 
 def test_jpeg_is_warned_of(done, ddpm):
@@ -119,7 +120,7 @@ def test_other_metrics_of_the_same_images_need_no_extractor(done, evaluated, mon
     monkeypatch.setattr(features, "pooled_pixels", never)
     expected = json.loads((done / "results/metrics.json").read_text())
     metrics = evaluated("-S", "evaluate.metrics=[kid]")
-    assert metrics == {"kid_pixels": expected["kid_pixels"]}
+    assert metrics == {"kid_pixels@12": expected["kid_pixels@12"]}
 
 
 def test_counts_are_asked_for_and_said(done, ddpm, refused):
@@ -191,9 +192,9 @@ def test_statistics_of_others_are_taken_under_a_declared_family(done, ddpm, refu
     result = ddpm(*measure, *few)
     assert result.exit_code == 0, result.output
     metrics = json.loads((done / "work/m.json").read_text())
-    assert set(metrics) == {"fid", "fid_floor", "inception_score"}
-    assert metrics["fid"]["protocol"]["source"] == "foreign mu/sigma"
-    assert metrics["fid"]["num_reference"] == 40
+    assert set(metrics) == {"fid@12", "fid_floor@12", "inception_score@12"}
+    assert metrics["fid@12"]["protocol"]["source"] == "foreign mu/sigma"
+    assert metrics["fid@12"]["num_reference"] == 40
     theirs = fake_inception("pytorch-fid")
     monkeypatch.setattr(features, "build_extractor", lambda name, **options: theirs)
     refused(ddpm(*measure, *few), "features must agree")

@@ -20,7 +20,7 @@ def test_each_seed_is_what_sample_and_evaluate_give(done, ddpm):
     assert f"frechet_pixels@6: {found['mean']:.4f} +- {found['std']:.4f} over 3 seeds" in result.stdout
     assert ddpm("sample", *TINY, "-S", "sample.seed=2", "--out", "work/two").exit_code == 0
     assert ddpm("evaluate", *TINY, "--samples", "work/two/images.npy", "--out", "work/two/m.json").exit_code == 0
-    record = json.loads((done / "work/two/m.json").read_text())["frechet_pixels"]
+    record = json.loads((done / "work/two/m.json").read_text())["frechet_pixels@6"]
     assert {key: record[key] for key in found["seeds"]["2"]} == found["seeds"]["2"]
 
 

@@ -10,9 +10,9 @@ from ddpm.figures.png import read_about
 
 def test_all_stages_leave_their_files_and_nothing_unfinished(done):
     metrics = json.loads((done / "results/metrics.json").read_text())
-    assert metrics["frechet_pixels"]["name"] == "frechet_pixels@12"
-    assert metrics["frechet_pixels"]["grade"] == "smoke only"
-    assert metrics["frechet_pixels_floor"]["num_images"] == 12
+    assert metrics["frechet_pixels@12"]["name"] == "frechet_pixels@12"
+    assert metrics["frechet_pixels@12"]["grade"] == "smoke only"
+    assert metrics["frechet_pixels_floor@12"]["num_images"] == 12
     images = np.load(done / "data/samples/images.npy", allow_pickle=False)
     assert (images.shape, images.dtype) == ((12, 8, 8, 1), np.uint8)
     assert np.load(done / "data/samples/labels.npy", allow_pickle=False).tolist() == [i % 10 for i in range(12)]

@@ -2,11 +2,12 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
 
-from ddpm.engine.evaluate import compare, require_metrics
+from ddpm.engine.evaluate import compare, require_metrics, require_protocol
 from ddpm.engine.features import feature_moments
 from ddpm.engine.measure import METRICS, NEED_REAL
 from ddpm.metrics.extrapolation import EXTRAPOLATE_FROM
@@ -128,3 +129,28 @@ def test_metrics_that_the_reference_cannot_serve_are_refused(tiny):
     require_metrics(tiny("evaluate.metrics=[frechet]").evaluate, None)
     with pytest.raises(ValueError, match=r"evaluate\.kid_images must be at most the 3 images of the reference, got 4"):
         require_metrics(tiny().evaluate, REAL[:3])
+
+
+def named(**changes):
+    identity = {**STATISTICS.identity, "crop": "ddim-128", "resample": "bilinear", "features": "inception", **changes}
+    return dataclasses.replace(STATISTICS, identity=identity)
+
+
+MANIFEST = {"crop": "ddim-128", "resample": "bilinear", "size": 8}
+
+
+@pytest.mark.parametrize(
+    ("name", "reference", "manifest", "message"),
+    [
+        ("ddim-128", {"crop": "squash"}, None, "evaluate.protocol ddim-128: crop of the reference must be ddim-128"),
+        ("ddim-128", {"split": "train[0:9]"}, None, "split of the reference must be train, got train"),
+        ("ddim-128", {"features": "pixels"}, None, "features of the reference must be inception or pytorch-fid"),
+        ("own", {"crop": "squash"}, MANIFEST, "held-out images: crop must be squash as in the reference, got ddim-128"),
+        ("own", {"resample": "box"}, MANIFEST, "held-out images: resample must be box"),
+    ],
+)
+def test_what_was_measured_otherwise_is_refused(name, reference, manifest, message):
+    require_protocol(name, named(), MANIFEST)
+    require_protocol("own", named(crop="none"), None)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        require_protocol(name, named(**reference), manifest)

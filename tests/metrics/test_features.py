@@ -17,6 +17,7 @@ from ddpm.metrics.features import (
     FAMILIES,
     LOADERS,
     Extractor,
+    Kind,
     build_extractor,
     full_float32,
     network_features,
@@ -201,3 +202,17 @@ def test_precision_is_full_inside_and_put_back_after():
         assert conv.fp32_precision == "tf32"
     finally:
         conv.fp32_precision = before
+
+
+def test_another_network_is_one_line_in_each_table(tmp_path, monkeypatch):
+    file = tmp_path / "dino.pth"
+    file.write_bytes(b"weights")
+    sha256 = hashlib.sha256(b"weights").hexdigest()
+    monkeypatch.setitem(EXTRACTORS, "dino", Kind("frechet_dino", "_dino", 4, 0, "half", (sha256,), "DDPM_DINO_WEIGHTS"))
+    monkeypatch.setitem(FAMILIES, "half", lambda x: x[..., ::2, ::2] / 255)
+    monkeypatch.setitem(LOADERS, "dino", lambda path, sha256: tiny())
+    extractor = build_extractor("dino", weights=file, download=False, device=CPU)
+    assert (extractor.metric, extractor.family, extractor.weights_sha256) == ("frechet_dino", "half", sha256)
+    assert extractor.extract(np.zeros((2, 32, 32, 3), np.uint8)).shape == (2, 4)
+    file.write_bytes(b"other weights")
+    assert f"must have sha256 {sha256}" in refusal("dino", weights=file)
