@@ -100,7 +100,7 @@ def show(value: float | None, form: str = ".2f", factor: float = 1.0) -> str | N
 
 def report(name: str, title: str, measured: Mapping[str, Any], body: str, out: Path, device: torch.device) -> Path:
     """Write `<name>-<machine>.json` and the page of tables beside it, and print the page; returns its path."""
-    machine, command = describe(device), "python -m " + " ".join([_module(), *sys.argv[1:]])
+    machine, command = describe(device), " ".join(["python -m", _module(), *map(_shown, sys.argv[1:])])
     date, threads = str(datetime.now(UTC).date()), os.environ.get("OMP_NUM_THREADS")
     settings = {"OMP_NUM_THREADS": threads} if threads else {}
     packages = ", ".join(f"{package} {number}" for package, number in machine["packages"].items())
@@ -124,6 +124,12 @@ def report(name: str, title: str, measured: Mapping[str, Any], body: str, out: P
     write_bytes(path, page.encode())
     print(page)
     return path
+
+
+def _shown(argument: str) -> str:
+    """An argument of the command line; of a file that lies elsewhere only the name: no other machine has its place."""
+    path = Path(argument)
+    return path.name if path.exists() and not path.resolve().is_relative_to(Path.cwd()) else argument
 
 
 def _module() -> str:

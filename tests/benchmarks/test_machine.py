@@ -92,3 +92,14 @@ def test_a_report_is_a_page_and_json_with_machine_and_command(tmp_path, monkeypa
     for part in ("# Title\n", "--batch 2", measured["date"], "the tables", f"torch {torch.__version__}"):
         assert part in path.read_text()
     assert capsys.readouterr().out.strip() == path.read_text().strip()
+
+
+def test_a_command_names_no_place_of_this_machine(tmp_path, monkeypatch, capsys):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "here").mkdir()
+    (tmp_path / "elsewhere" / "photos.zip").touch()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr("sys.argv", ["x", "--images", "../elsewhere/photos.zip", "--out", "results", "--count", "5"])
+    path = report("name", "Title", {}, "body", tmp_path / "here", torch.device("cpu"))
+    assert " --images photos.zip --out results --count 5" in path.read_text()
+    assert "elsewhere" not in path.read_text() + path.with_suffix(".json").read_text()
