@@ -62,7 +62,7 @@ def frechet(compared: Compared) -> Measured:
         enough = len(samples) >= 2 * EXTRAPOLATE_FROM
         at = counts(len(samples), settings.curve_points, EXTRAPOLATE_FROM if enough else max(2, len(samples) // 8))
         distances = distances_by_count(samples, at, compared.reference)
-        found["by_count"] = [list(pair) for pair in zip(at, distances, strict=True)]
+        found["by_count"] = {str(count): distance for count, distance in zip(at, distances, strict=True)}
         found["at_infinity"] = asdict(at_infinity(at, distances)) if enough else None
     measured = {"frechet": found}
     if settings.floor and held_out is not None:
