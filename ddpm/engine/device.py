@@ -73,7 +73,7 @@ def keep_heap() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, 2**30)
-        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(M_TRIM_THRESHOLD, -1)  # never; a number would be an int, and 2 GB are soon free at the heap's end
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

@@ -126,6 +126,7 @@ def kept_features(some: ImageSet, extractor: Extractor, batch: int, root: Path, 
                 unfinished.mkdir(exist_ok=True)
             team.wait()
             rows = stored_features(some, extractor, batch, unfinished, "rows", team, tick)
+            team.wait()  # all have opened them
             if team.first:
                 os.replace(str(rows.filename), path)  # type: ignore[attr-defined]  # noqa: PTH105  (a memory map)
                 shutil.rmtree(unfinished)
