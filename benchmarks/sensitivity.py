@@ -121,17 +121,16 @@ def draw(anchors: Anchors, curves: Sequence[Curve], damaged: int, path: Path, ab
             axes.set_xticks(places, curve.levels)
             axes.margins(x=0.1, y=0.08)
             axes.axhline(curve.distances[0], color=MUTED, linewidth=0.9, linestyle=":")
-            if anchors.grids is not None:
-                axes.axhline(anchors.grids, color=ORANGE, linewidth=1.2, linestyle="--")
             for place, value in zip(places, curve.distances, strict=True):
                 axes.annotate(f"{value:.3f}", (place, value), (-5, 8), textcoords="offset points", ha="center", size=8)
             name_axes(axes, title, axis, "")
         panels[0].set_ylabel("fid_768 (log scale)")
         panels[0].set_yscale("log")
         plain_log_ticks(panels[0])
-        if anchors.grids is not None:
+        if anchors.grids is not None:  # beside counts of its own kind: the others hold fewer images
+            panels[-1].axhline(anchors.grids, color=ORANGE, linewidth=1.2, linestyle="--")
             words = f"{anchors.num_grids:,} generated faces: {anchors.grids:.3f}"
-            panels[-1].annotate(words, (1, anchors.grids), (0, 4), color=ORANGE, size=8, **_AT_THE_RIGHT)
+            panels[-1].annotate(words, (0.62, anchors.grids), (0, 4), color=ORANGE, size=8, **_AT_THE_RIGHT)
         with atomic_path(path) as temporary:
             save_png(as_image(figure), temporary, {**about, "damaged": f"{damaged} images a level"})
 
