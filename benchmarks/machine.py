@@ -20,7 +20,10 @@ from ddpm.experiment.workspace import write_bytes, write_json
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ROOT / "pipeline" / "recipes"
 RESULTS = Path("benchmarks/results")
-PACKAGES = ("numpy", "scipy", "torch-fidelity", "pytorch-fid", "diffusers", "denoising-diffusion-pytorch", "accelerate", "ema-pytorch")
+PACKAGES = (
+    *("numpy", "scipy", "torch-fidelity", "pytorch-fid"),
+    *("diffusers", "denoising-diffusion-pytorch", "accelerate", "ema-pytorch"),
+)
 CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "bf16")
 LARGEST_ADAPTED = 32 * 2**20
 """Up to here glibc raises its own threshold of mmap, as larger and larger blocks are freed (mallopt(3))."""

@@ -7,6 +7,7 @@ autocast runs `group_norm` in float32, the CPU kernel accumulates bfloat16 input
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -24,6 +25,11 @@ def halve(x: Images) -> Images:
 def double(x: Images) -> Images:
     """Repeat each pixel 2x2 times, the nearest neighbor; (b, c, h, w) -> (b, c, 2 h, 2 w)."""
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+def swish(x: Tensor) -> Tensor:
+    """x sigmoid(x), for a tensor that nobody else reads: in its place, unless a gradient needs what was there."""
+    return F.silu(x, inplace=not torch.is_grad_enabled())
 
 
 class ResBlock(nn.Module):
@@ -64,7 +70,7 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Images, embedding: Float[Tensor, "b e"], dropout_keys: Indices | None) -> Images:
         """(b, in_channels, h, w) -> (b, channels, h, w); the embedding comes with its swish already applied."""
-        h = F.silu(self.norm_1(x))
+        h = swish(self.norm_1(x))
         if self.resample is not None:
             x, h = self.resample(x), self.resample(h)  # (b, in_channels, h', w')
         h = self.conv_1(h)  # (b, channels, h, w)
@@ -74,7 +80,7 @@ class ResBlock(nn.Module):
             h = self.norm_2(h) * (1 + scale) + shift
         else:
             h = self.norm_2(h + told)
-        h = self.dropout(F.silu(h), dropout_keys)
+        h = self.dropout(swish(h), dropout_keys)
         return self.options.add(self.shortcut(x), self.conv_2(h))  # (b, channels, h, w)
 
 

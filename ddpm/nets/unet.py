@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ddpm.nets.blocks import swish
 from ddpm.nets.embedding import TimeEmbedding
 from ddpm.nets.init import init_weights
 from ddpm.nets.levels import Embeddings, Parts, down_path, up_path
@@ -100,14 +101,14 @@ class UNet(nn.Module):
         # Every block would begin with a swish of the same embedding: done once, here.
         embedding = F.silu(self.embed(t, labels))  # (b, 4 channels)
         h = self.conv_in(x_t)  # (b, channels, image_size, image_size)
-        skips = [h if self.norm_in is None else F.silu(self.norm_in(h))]
+        skips = [h if self.norm_in is None else swish(self.norm_in(h))]
         for level in self.down:
             skips += level(skips[-1], embedding, dropout_keys)
         h = self.middle_block_1(skips[-1], embedding, dropout_keys)  # (b, c_last, smallest, smallest)
         h = self.middle_block_2(self.middle_attention(h), embedding, dropout_keys)
         for level in self.up:
             h = level(h, skips, embedding, dropout_keys)
-        y: Tensor = self.conv_out(F.silu(self.norm_out(h)))  # (b, out_channels, image_size, image_size)
+        y: Tensor = self.conv_out(swish(self.norm_out(h)))  # (b, out_channels, image_size, image_size)
         return y
 
     def embed(self, t: Steps, labels: Labels | None) -> Embeddings:
