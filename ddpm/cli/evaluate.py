@@ -154,9 +154,12 @@ def run(
             rows = [kept_features(some, extractor, chosen.batch, root, team, bar.update) for some in sets]
         if team.first:
             compared = engine.compare(rows[0], rows[1] if rows[1:] else None, real, statistics, extractor, chosen)
-            protocol = Protocol(chosen.protocol, stored_as, sets[0].sha256, file_sha256(reference))
+            digest, real_ones = file_sha256(reference), None
+            protocol = Protocol(chosen.protocol, stored_as, sets[0].sha256, digest)
+            if held_out is not None:
+                real_ones = Protocol(chosen.protocol, "prepared npy", sets[1].sha256, digest)
             with stage.progress("evaluate", len(chosen.metrics), "metrics") as bar:
-                recorder.numbers = engine.evaluate(compared, statistics, extractor, protocol, bar.update)
+                recorder.numbers = engine.evaluate(compared, statistics, extractor, protocol, real_ones, bar.update)
             recorder.artifacts = [out]
             write_json(out, recorder.numbers)
     if team.first:

@@ -124,11 +124,14 @@ def evaluate(
     reference: Statistics,
     extractor: Extractor,
     protocol: Protocol,
+    held_out: Protocol | None,
     tick: Callable[[int], object] = lambda count: None,  # noqa: ARG005
 ) -> dict[str, Any]:
     """The content of metrics.json: one record per number, under its name with the count, each with its protocol.
 
     Args:
+        protocol: of the samples.
+        held_out: of the real images that the floor is of, if there are any.
         tick: called after each metric of `evaluate.metrics`.
     """
     records: dict[str, Any] = {}
@@ -136,7 +139,8 @@ def evaluate(
         with one_thread():
             measured = METRICS[name](compared)
         for key, found in measured.items():
-            record = _record(key, found, reference, extractor, protocol)
+            measured_as = held_out if held_out and key.endswith("_floor") else protocol
+            record = _record(key, found, reference, extractor, measured_as)
             records[record["name"]] = record
         tick(1)
     return records

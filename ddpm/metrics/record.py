@@ -103,7 +103,9 @@ def summary(records: Mapping[str, Mapping[str, Any]]) -> list[str]:
             beside = f"  95 % [{interval['low']:.4g}, {interval['high']:.4g}]"
         if "samples_at_this_count" in record:
             beside += f"  of real images; as many samples: {record['samples_at_this_count']:.4f}"
-        lines.append(f"{record['name']}: {record['value']:.4f}{beside}  ({record['grade']})")
+        value = record["value"]
+        shown = f"{value:.4f}" if abs(value) >= 0.1 else f"{value:.4g}"  # a kernel distance may be a ten-thousandth
+        lines.append(f"{record['name']}: {shown}{beside}  ({record['grade']})")
     return lines
 
 
