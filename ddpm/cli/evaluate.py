@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from ddpm.data.foreign import ForeignImages
     from ddpm.engine.distributed import Team
     from ddpm.experiment.params import Params
+    from ddpm.metrics.features import Extractor
+    from ddpm.metrics.images import Features, StoredImages
+    from ddpm.metrics.statistics import Statistics
 
 
 @click.command()
@@ -18,7 +21,9 @@ if TYPE_CHECKING:
 @stage.path_option(
     "--samples", stage.SAMPLES / "images.npy", "Samples: .npy, .npz (ADM), a folder or zip of PNG or JPEG, or sheets."
 )
-@click.option("--grid", metavar="ROWSxCOLUMNS", help="The samples are sheets of so many cells each.")
+@click.option(
+    "--grid", callback=stage.rows_and_columns, metavar="ROWSxCOLUMNS", help="The samples are sheets of so many cells."
+)
 @click.option("--padding", type=click.IntRange(min=0), default=0, help="Pixels around the cells of a sheet.")
 @click.option("--num-images", type=click.IntRange(min=2), help="The first N samples.  [default: evaluate.num_images]")
 @stage.path_option("--reference", stage.STATISTICS, "Statistics of the real images.")
@@ -31,7 +36,7 @@ def evaluate(
     params_path: Path,
     overrides: tuple[str, ...],
     samples: Path,
-    grid: str | None,
+    grid: tuple[int, int] | None,
     padding: int,
     num_images: int | None,
     reference: Path,
@@ -53,7 +58,8 @@ def evaluate(
       python -m ddpm evaluate --samples sheets --grid 10x10 --padding 1 --num-images 1000 --out work/sheets.json
     """
     params = _params(params_path, overrides, num_images)
-    cells = _cells(grid, padding)
+    if padding and grid is None:
+        raise click.UsageError("--padding belongs to --grid")
     if stage.spread(devices, device):
         return
 
@@ -62,7 +68,7 @@ def evaluate(
     from ddpm.experiment.workspace import require_writable
 
     stage.require_files(samples, reference)
-    found = open_images(samples, grid=cells, padding=padding)
+    found = open_images(samples, grid=grid, padding=padding)
     count = params.evaluate.num_images
     if found.num_images < count:
         wanted = "--num-images" if num_images else "evaluate.num_images"
@@ -87,17 +93,6 @@ def _params(path: Path, overrides: tuple[str, ...], num_images: int | None) -> "
     return stage.load_params(path, (*overrides, *asked))
 
 
-def _cells(grid: str | None, padding: int) -> tuple[int, int] | None:
-    if grid is None:
-        if padding:
-            raise click.UsageError("--padding belongs to --grid")
-        return None
-    rows, _, columns = grid.lower().partition("x")
-    if not (rows.isdecimal() and columns.isdecimal() and int(rows) and int(columns)):
-        raise click.UsageError(f"--grid must be ROWSxCOLUMNS, such as 10x10, got {grid}")
-    return int(rows), int(columns)
-
-
 def run(
     params: "Params",
     samples: tuple[Path, "ForeignImages", int],
@@ -109,36 +104,21 @@ def run(
     standard: bool,
 ) -> None:
     """Measure, as one process of a team; samples: place, what is there, count; network: --weights, --download."""
-    from ddpm.data.foreign import jpeg_warning
-    from ddpm.data.store import images_file, open_split, read_manifest
+    from ddpm.data.store import images_file
     from ddpm.digest import file_sha256
     from ddpm.engine import evaluate as engine
     from ddpm.engine.device import set_determinism
     from ddpm.engine.features import image_set, kept_features
-    from ddpm.engine.reference import load_real
     from ddpm.engine.samples_in import real_images, sample_array
     from ddpm.experiment.workspace import project_root, write_json
-    from ddpm.metrics.features import build_extractor
     from ddpm.metrics.record import Protocol, summary, warning
-    from ddpm.metrics.statistics import load_statistics
 
     set_determinism(deterministic=True)
-    (place, found, count), (weights, download), chosen = samples, network, params.evaluate
-    statistics = load_statistics(reference)
-    held_out = open_split(data, "valid").images[:count] if engine.needs_held_out(chosen) else None
-    name = statistics.identity["features"]
-    extractor = build_extractor(name, weights=weights, download=download, device=team.device)
-    num_held_out = None if held_out is None else len(held_out)
-    engine.require_comparable((count, *found.shape), num_held_out, statistics, extractor)
-    engine.require_protocol(chosen.protocol, statistics, None if held_out is None else read_manifest(data))
-    real = load_real(reference, statistics)
-    engine.require_metrics(chosen, real)
+    (place, found, count), chosen = samples, params.evaluate
+    statistics, extractor, real, held_out = _checked(params, samples, reference, data, network, team)
+    name = extractor.name
     if team.first:
-        empty = f", {found.num_empty_cells} empty cells left out" if found.num_empty_cells else ""
-        side = f"{found.shape[0]}x{found.shape[1]}"
-        click.echo(f"{place}: {found.num_images:,} images of {side}, {found.format}{empty}", err=True)
-        if line := jpeg_warning(found):
-            click.echo(f"Warning: {line}", err=True)
+        _describe(place, found)
     inputs = [path for path in (place, reference) if path.is_file()]
     inputs += [data / images_file("valid")] if held_out is not None else []
     root = project_root()
@@ -165,6 +145,49 @@ def run(
     if team.first:
         for line in summary(recorder.numbers):
             click.echo(line)
-        if line := warning(recorder.numbers):
-            click.echo(f"Warning: {line}", err=True)
+        if caution := warning(recorder.numbers):
+            click.echo(f"Warning: {caution}", err=True)
         click.echo(f"{out}: done. Next: python -m ddpm figures")
+
+
+def _checked(
+    params: "Params",
+    samples: tuple[Path, "ForeignImages", int],
+    reference: Path,
+    data: Path,
+    network: tuple[Path | None, bool],
+    team: "Team",
+) -> "tuple[Statistics, Extractor, Features | None, StoredImages | None]":
+    """What the samples are measured by: statistics, extractor, features of the reference, held-out real images.
+
+    Raises:
+        ValueError: samples, reference, held-out images, metrics and protocol do not fit each other.
+    """
+    from ddpm.data.store import open_split, read_manifest
+    from ddpm.engine import evaluate as engine
+    from ddpm.engine.reference import load_real
+    from ddpm.metrics.features import build_extractor
+    from ddpm.metrics.statistics import load_statistics
+
+    (_, found, count), (weights, download), chosen = samples, network, params.evaluate
+    statistics = load_statistics(reference)
+    held_out = open_split(data, "valid").images[:count] if engine.needs_held_out(chosen) else None
+    name = statistics.identity["features"]
+    extractor = build_extractor(name, weights=weights, download=download, device=team.device)
+    num_held_out = None if held_out is None else len(held_out)
+    engine.require_comparable((count, *found.shape), num_held_out, statistics, extractor)
+    engine.require_protocol(chosen.protocol, statistics, None if held_out is None else read_manifest(data))
+    real = load_real(reference, statistics)
+    engine.require_metrics(chosen, real)
+    return statistics, extractor, real, held_out
+
+
+def _describe(place: Path, found: "ForeignImages") -> None:
+    """Say what was found at the place of the samples: a wrong grid shows in the side of its cells."""
+    from ddpm.data.foreign import jpeg_warning
+
+    empty = f", {found.num_empty_cells} empty cells left out" if found.num_empty_cells else ""
+    side = f"{found.shape[0]}x{found.shape[1]}"
+    click.echo(f"{place}: {found.num_images:,} images of {side}, {found.format}{empty}", err=True)
+    if line := jpeg_warning(found):
+        click.echo(f"Warning: {line}", err=True)

@@ -1,6 +1,5 @@
 """ddpm samples: what is done with samples that are there: parts become one set, sets become files of other forms."""
 
-import re
 from pathlib import Path
 
 import click
@@ -50,13 +49,6 @@ def merge(parts: tuple[Path, ...], out: Path) -> None:
     )
 
 
-def _rows_and_columns(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, int]:
-    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", value, re.ASCII)
-    if not found:
-        raise click.BadParameter(f"must be ROWSxCOLUMNS, such as 10x10, got {value}", context, parameter)
-    return int(found[1]), int(found[2])
-
-
 @samples.command()
 @click.argument("source", metavar="SAMPLES", type=click.Path(path_type=Path))
 @click.option("--format", "form", required=True, type=click.Choice(list(NEXT)), help="png and grid give a folder.")
@@ -67,7 +59,11 @@ def _rows_and_columns(context: click.Context, parameter: click.Parameter, value:
     help="Where; zip and npz: a file, or a folder, which gets samples_{N}x{H}x{W}x{C}.zip or .npz.",
 )
 @click.option(
-    "--grid", default="10x10", show_default=True, callback=_rows_and_columns, help="ROWSxCOLUMNS of a sheet (grid)."
+    "--grid",
+    default="10x10",
+    show_default=True,
+    callback=stage.rows_and_columns,
+    help="ROWSxCOLUMNS of a sheet (grid).",
 )
 @click.option("--padding", default=2, show_default=True, type=click.IntRange(0), help="Pixels between images (grid).")
 @click.option("--zoom", default=1, show_default=True, type=click.IntRange(1, 32), help="Pixels per pixel (grid).")

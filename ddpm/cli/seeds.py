@@ -62,10 +62,10 @@ def seeds(
             stage.progress("seeds", count * images, "images", team.first) as bar,
         ):
             found = measure_seeds(checkpoint, protocol, numbers, work, team, bar.update)
+            whole = spread(numbers, found)
             if team.first:
-                write_json(out, spread(numbers, found))
+                write_json(out, whole)
     if team.first:
-        whole = spread(numbers, found)
         for seed, record in whole["seeds"].items():
             click.echo(f"seed {seed}: {record['name']} {record['value']:.4f}  ({record['grade']})")
         click.echo(f"{whole['name']}: {whole['mean']:.4f} +- {whole['std']:.4f} over {count} seeds")

@@ -99,6 +99,20 @@ def spread(devices: str | int, device: str) -> bool:
     return True
 
 
+def rows_and_columns(
+    context: click.Context,  # noqa: ARG001
+    parameter: click.Parameter,
+    value: str | None,
+) -> tuple[int, int] | None:
+    """Callback of an option like `--grid 10x10`: (rows, columns), None where it is not given."""
+    if value is None:
+        return None
+    rows, _, columns = value.partition("x")
+    if not (rows.isdecimal() and columns.isdecimal() and int(rows) and int(columns)):
+        raise click.UsageError(f"{parameter.opts[0]} must be ROWSxCOLUMNS, such as 10x10, got {value}")
+    return int(rows), int(columns)
+
+
 def weights_options(command: Command) -> Command:
     """--weights and --download for the commands that may need the Inception network."""
     for option in (
