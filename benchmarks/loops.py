@@ -99,7 +99,7 @@ def load_recipe(recipe: str, batch: int, overrides: Sequence[str], device: torch
 def made_up(params: Params) -> Split:
     """Random images of the right shape, with labels if the net has classes."""
     generator = np.random.default_rng(0)
-    shape = (max(NUM_IMAGES, params.train.batch), params.data.image_size, params.data.image_size, params.data.channels)
+    shape = (max(NUM_IMAGES, params.train.batch), *params.data.shape)
     images: NDArray[np.uint8] = generator.integers(0, 256, shape, np.uint8)
     return Split(images, generator.integers(0, max(params.model.num_classes, 1), len(images)))
 
@@ -123,9 +123,9 @@ def build(candidate: Candidate, params: Params, split: Split, device: torch.devi
     if candidate.who == OURS:
         return our_loop(*chosen, split, device)
     if candidate.who == DIFFUSERS:
-        return diffusers_loop(*chosen, candidate.layout, candidate.compiled, split.images, device)
+        return diffusers_loop(*chosen, candidate.layout, candidate.compiled, np.asarray(split.images), device)
     place = folder / candidate.precision
-    return lucidrains_loop(*chosen, candidate.layout, split.images, device, place)
+    return lucidrains_loop(*chosen, candidate.layout, np.asarray(split.images), device, place)
 
 
 def same_bytes(params: Params, split: Split, device: torch.device, steps: int = 2) -> bool:

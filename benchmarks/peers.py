@@ -108,11 +108,11 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 
 def count_macs(build: Callable[[Params], nn.Module], params: Params) -> int:
     """Count the multiply-accumulates of one forward pass of one image, as `ddpm.nets.cost.count_macs` does for ours."""
-    meta, size = torch.device("meta"), params.data.image_size
+    meta, (height, width, channels) = torch.device("meta"), params.data.shape
     with meta:
         net = build(params)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        net(torch.empty(1, params.data.channels, size, size, device=meta), torch.ones(1, device=meta))
+        net(torch.empty(1, channels, height, width, device=meta), torch.ones(1, device=meta))
     return int(counter.get_total_flops()) // 2
 
 
@@ -153,7 +153,7 @@ def lucidrains_loop(
     # before does not look there again.
     AcceleratorState._reset_state(reset_partial_state=True)
     trainer = Trainer(
-        GaussianDiffusion(net, image_size=params.data.image_size),
+        GaussianDiffusion(net, image_size=params.data.shape[:2]),
         str(image_files(images, params.train.batch * BATCHES_ON_DISK, folder / "images")),
         train_batch_size=params.train.batch,
         save_and_sample_every=2**62,

@@ -138,8 +138,8 @@ def diffusers_twin(params: Params, checkpoint: Checkpoint) -> nn.Module:
 def difference(params: Params, checkpoint: Checkpoint) -> float:
     """How far one float32 evaluation of both nets is apart on the CPU, in standard deviations of the output."""
     cpu, generator = torch.device("cpu"), torch.Generator().manual_seed(SEED)
-    shape = (2, params.data.channels, params.data.image_size, params.data.image_size)
-    x_t, told = torch.randn(shape, generator=generator), torch.tensor([0, params.schedule.T - 1])
+    height, width, channels = params.data.shape
+    x_t, told = torch.randn((2, channels, height, width), generator=generator), torch.tensor([0, params.schedule.T - 1])
     with torch.inference_mode():
         theirs = diffusers_twin(params, checkpoint)(x_t, told).sample
         ours = checkpoint.build(cpu)(x_t, told, None, None)

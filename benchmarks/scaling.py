@@ -27,6 +27,7 @@ class Point:
     """One batch size at one image size.
 
     Attributes:
+        image_size, image_width: height and width.
         macs: multiply-accumulates of one forward pass of one image.
         timing: of one step.
         memory_bytes: the peak of one step with all that stays between steps; None on a CPU.
@@ -34,6 +35,7 @@ class Point:
 
     batch: int
     image_size: int
+    image_width: int
     macs: int
     timing: Timing
     memory_bytes: int | None
@@ -72,7 +74,7 @@ def measure(all_params: Sequence[Params], device: torch.device, count: int, runs
     products = Runner(lambda: rates.append(measure_peak(device, all_params[0].train.precision)), mode)
     found = rounds({**runners, "matrix": products}, count, 0, device)
     points = [
-        Point(params.train.batch, params.data.image_size, loop.macs, found[str(number)], memory)
+        Point(params.train.batch, *params.data.shape[:2], loop.macs, found[str(number)], memory)
         for number, (params, (loop, memory)) in enumerate(zip(all_params, loops, strict=True))
     ]
     return points, max(rates)
@@ -84,7 +86,7 @@ def points_table(points: Sequence[Point], rate: float) -> str:
     lines = [
         [
             point.batch,
-            f"{point.image_size}x{point.image_size}",
+            f"{point.image_size}x{point.image_width}",
             f"{TRAINING_FLOP * point.macs / 1e9:.2f}",
             *(f"{point.images_per_second(kind):.2f}" for kind in KINDS),
             *(f"{point.share(rate, kind):.0%}" for kind in KINDS),
@@ -110,7 +112,7 @@ def numbers(text: str | None, otherwise: str) -> list[int]:
 @click.command()
 @click.option("--recipe", default="cifar10", help="Name of a recipe.")
 @click.option("--batches", help="Batch sizes, at the recipe's image size. [4,8,16,32; GPU: 32,64,128,256]")
-@click.option("--sizes", help="Image sizes, at --batch. [16,32,64]")
+@click.option("--sizes", help="Image sizes, square, at --batch. [16,32,64]")
 @click.option("--batch", type=click.IntRange(min=1), help="Of the image sizes. [16; GPU: 128]")
 @click.option("-S", "overrides", multiple=True, help="Another parameter, section.key=value.")
 @click.option("--device", default="auto", help="cpu, cuda or auto.")
@@ -125,12 +127,13 @@ def main(
     try:
         place = pick_device(device)
         gpu = place.type == "cuda"
-        size, usual = load_recipe(recipe, 0, overrides, place).data.image_size, batch or (128 if gpu else 16)
-        wanted = [(each, size) for each in numbers(batches, "32,64,128,256" if gpu else "4,8,16,32")]
-        wanted += [(usual, each) for each in numbers(sizes, "16,32,64")]
+        data, usual = load_recipe(recipe, 0, overrides, place).data, batch or (128 if gpu else 16)
+        batch_sizes = numbers(batches, "32,64,128,256" if gpu else "4,8,16,32")
+        wanted = [(each, data.image_size, data.image_width) for each in batch_sizes]
+        wanted += [(usual, each, 0) for each in numbers(sizes, "16,32,64")]
         all_params = [
-            load_recipe(recipe, each, [*overrides, f"data.image_size={pixels}"], place)
-            for each, pixels in dict.fromkeys(wanted)
+            load_recipe(recipe, each, [*overrides, f"data.image_size={size}", f"data.image_width={width}"], place)
+            for each, size, width in dict.fromkeys(wanted)
         ]
     except ValueError as error:
         raise click.ClickException(str(error)) from None

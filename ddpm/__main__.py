@@ -15,6 +15,7 @@ from ddpm.experiment.interruption import Interrupted
 COMMANDS = {
     "recipe": "Choose a documented experiment and write params.yaml.",
     "prepare": "Raw images -> one uint8 array per split.",
+    "data": "What the prepared images are, and a look at them.",
     "reference": "Real images -> feature statistics.",
     "train": "Prepared images -> EMA weights.",
     "sample": "Weights -> images.",

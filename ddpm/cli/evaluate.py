@@ -9,10 +9,11 @@ from ddpm.cli import stage
 
 if TYPE_CHECKING:
     from ddpm.data.foreign import ForeignImages
+    from ddpm.data.store import LazyImages
     from ddpm.engine.distributed import Team
     from ddpm.experiment.params import Params
     from ddpm.metrics.features import Extractor
-    from ddpm.metrics.images import Features, StoredImages
+    from ddpm.metrics.images import Features
     from ddpm.metrics.statistics import Statistics
 
 
@@ -157,7 +158,7 @@ def _checked(
     data: Path,
     network: tuple[Path | None, bool],
     team: "Team",
-) -> "tuple[Statistics, Extractor, Features | None, StoredImages | None]":
+) -> "tuple[Statistics, Extractor, Features | None, LazyImages | None]":
     """What the samples are measured by: statistics, extractor, features of the reference, held-out real images.
 
     Raises:

@@ -37,6 +37,8 @@ def figures(
 
     import json
 
+    import numpy as np
+
     from ddpm.data.store import open_split
     from ddpm.engine.checkpoint import load_checkpoint
     from ddpm.engine.device import pick_device
@@ -59,7 +61,7 @@ def figures(
         sample=params.sample,
         checkpoint=loaded,
         samples=images[:wanted],
-        real=open_split(data, "train").images,
+        real=np.asarray(open_split(data, "train").images[: max(wanted, params.figures.strip_images)]),
         curve=curve if trained_here else None,
         metrics=json.loads(metrics.read_text()),
         device=place,

@@ -32,7 +32,7 @@ SECTIONS = ("data", "schedule", "model", "objective")
     show_default=True,
     help="Which weights, where a file holds both.",
 )
-@click.option("--image-size", type=click.IntRange(min=4), help="Height and width, where the source does not tell.")
+@click.option("--image-size", type=click.IntRange(min=4), help="Side of square images, where the source does not tell.")
 @click.option("--params-out", type=click.Path(path_type=Path), help="Also write a parameter file that fits the net.")
 @stage.params_options
 def import_(
@@ -73,7 +73,7 @@ def import_(
     save_checkpoint(out, found.checkpoint)
     data = found.checkpoint.data
     kept = f"{data.source}, {data.crop}" if data.crop != "none" else data.source
-    shape = f"{data.image_size}x{data.image_size}x{data.channels}"
+    shape = "x".join(map(str, data.shape))
     for note in (*found.notes, f"images are {shape}; their source ({kept}) is what {params_path.name} says"):
         click.echo(f"import: {note}", err=True)
     if out == stage.WEIGHTS:

@@ -227,7 +227,8 @@ def progress(description: str, total: int, unit: str, shown: bool = True) -> Ite
     with tqdm(
         total=total,
         desc=description,
-        unit=f" {unit}",
+        unit=unit if unit == "B" else f" {unit}",
+        unit_scale=unit == "B",  # 1.44GB
         mininterval=interval,
         dynamic_ncols=True,
         disable=not shown,

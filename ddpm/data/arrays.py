@@ -3,16 +3,19 @@
 Nothing is unpickled, and neither kind is read into memory as a whole.
 """
 
+import tokenize
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ddpm.data.decode import DAMAGE
+from ddpm.data.frames import DAMAGE as FILE_DAMAGE
 
+DAMAGE = (*FILE_DAMAGE, TypeError, tokenize.TokenError)
+"""What numpy raises for a damaged header, too."""
 MEMBER = "arr_0"
 """The images of an ADM file; `arr_1`, if it is there, holds labels."""
 
@@ -28,13 +31,22 @@ def open_npy(path: Path) -> NDArray[np.uint8]:
     Raises:
         ValueError: damaged, or an array of another type or shape.
     """
-    try:
-        # not np.load, which would take a zip or a pickle of this name for what it is
-        array = np.lib.format.open_memmap(path, mode="r")
-    except (*DAMAGE, TypeError) as error:
-        raise ValueError(f"{path}: must be a whole .npy file ({_first_line(error)}); save it again") from None
+    array = map_npy(path)
     require_images(str(path), array.dtype, array.shape)
     return array
+
+
+def map_npy(path: Path) -> NDArray[Any]:
+    """Open an array of any type and shape as a read-only memory map.
+
+    Raises:
+        ValueError: damaged, or an array of Python objects.
+    """
+    try:
+        # not np.load, which would take a zip or a pickle of this name for what it is
+        return np.lib.format.open_memmap(path, mode="r")
+    except DAMAGE as error:
+        raise ValueError(f"{path}: must be a whole .npy file ({_first_line(error)}); save it again") from None
 
 
 def npz_shape(path: Path) -> Shape:

@@ -1,50 +1,103 @@
 """What a data set offers before a pixel is read: items, splits, labels, and how to read one item."""
 
-from collections.abc import Callable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+
+ABSENT = -1
+"""First number of the place of an item that a list names and the files lack."""
 
 
-def _all_present(names: Sequence[str]) -> None:
-    """For sources that hold every item they name."""
+class Item(NamedTuple):
+    """One item: its name, and the numbers by which the reader of its source finds it."""
+
+    name: str
+    place: tuple[int, ...]
+
+
+class Items:
+    """Names and places of many items, packed: 3 million take about 200 MB, as Python objects they would take 1 GB.
+
+    Args:
+        names: one per item, in the official order.
+        places: (items, numbers); None numbers the items 0, 1, ...
+    """
+
+    def __init__(self, names: Iterable[str], places: NDArray[np.int64] | None = None) -> None:
+        text, ends = bytearray(), array("q", [0])
+        for name in names:
+            text += name.encode(errors="surrogateescape")
+            ends.append(len(text))
+        self._text, self._ends = bytes(text), np.frombuffer(ends, np.int64)
+        self.places = np.arange(len(ends) - 1)[:, None] if places is None else places
+        assert len(self.places) == len(self)
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def at(self, places: NDArray[np.int64]) -> "Items":
+        """The same names at other places."""
+        other = copy(self)
+        other.places = places
+        assert len(places) == len(self)
+        return other
+
+    def name(self, number: int) -> str:
+        """The name of one item."""
+        return self._text[self._ends[number] : self._ends[number + 1]].decode(errors="surrogateescape")
+
+    def names(self) -> Iterator[str]:
+        """All names, one after another."""
+        return map(self.name, range(len(self)))
+
+    def take(self, numbers: NDArray[np.int64]) -> list[Item]:
+        """Some items, as a reader wants them."""
+        places = self.places[numbers].tolist()
+        return [Item(self.name(number), tuple(place)) for number, place in zip(numbers, places, strict=True)]
 
 
 @dataclass(frozen=True)
 class Catalog:
     """An opened data set."""
 
-    names: Sequence[str]
-    """One name per item, in the official order."""
+    items: Items
     splits: Mapping[str, NDArray[np.int64]]
     """Split name -> item numbers, in the official order."""
     labels: NDArray[np.int64]
     """(items,), 0..len(classes)-1; all 0 when there are no classes."""
     classes: tuple[str, ...]
     """Class names; empty when labels were not asked for."""
-    read: Callable[[str], Image.Image]
-    """Name -> whole frame; can be pickled. A damaged file raises one of `decode.DAMAGE`."""
-    record: Mapping[str, str | bool]
+    read: Callable[[Item], bytes | NDArray[np.uint8]]
+    """Item -> an encoded image, or pixels (height, width) or (height, width, 3); can be pickled.
+
+    A damaged item raises one of `frames.DAMAGE`.
+    """
+    record: Mapping[str, Any]
     """Digests and versions of what was opened, for the manifest."""
-    require: Callable[[Sequence[str]], None] = _all_present
-    """Raises ValueError when named items are not there."""
-    parallel: bool = False
+    stamp: str
+    """A digest of what was opened: unfinished work on anything else is not continued."""
+    way_out: str = "download it again (data/README.md)"
+    """What to do about missing or damaged items, for messages."""
+    parallel: bool = True
     """Whether reading an item is work worth several processes; pixels in memory are not."""
 
 
 class ArrayReader:
-    """Reads frames that are in memory already."""
+    """Reads frames that are in memory already, by their number."""
 
-    def __init__(self, names: Sequence[str], frames: NDArray[np.uint8]) -> None:
-        """Frames: (items, height, width) gray or (items, height, width, 3)."""
-        self._numbers = {name: number for number, name in enumerate(names)}
+    def __init__(self, frames: NDArray[np.uint8]) -> None:
+        """Frames: (items, height, width) gray or (items, height, width, 1 or 3)."""
         self._frames = frames
 
-    def __call__(self, name: str) -> Image.Image:
+    def __call__(self, item: Item) -> NDArray[np.uint8]:
         """The frame of one item."""
-        return Image.fromarray(self._frames[self._numbers[name]])
+        frame: NDArray[np.uint8] = self._frames[item.place[0]]
+        return frame
 
 
 def pick_labels(

@@ -4,18 +4,21 @@ The official partition file is authoritative: it says which photographs exist an
 the photographs that an experiment selects have to be there. How to obtain the files: data/README.md.
 """
 
-import difflib
+import hashlib
+import json
 import warnings
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ddpm.data.catalog import Catalog
+from ddpm.data.attributes import look_up, read_attributes
+from ddpm.data.catalog import ABSENT, Catalog, Items
+from ddpm.data.contents import read_whole
 from ddpm.data.digests import file_md5
-from ddpm.data.photos import FolderPhotos, ZipPhotos
+from ddpm.data.files import ARCHIVES, Files, find_download, open_files
 
 ARCHIVE, FOLDER = "img_align_celeba.zip", "img_align_celeba"
 PARTITION, ATTRIBUTES = "list_eval_partition.txt", "list_attr_celeba.txt"
@@ -27,91 +30,57 @@ OFFICIAL_MD5 = {
 SPLIT_CODES = {"0": "train", "1": "valid", "2": "test"}
 
 
-def open_celeba(raw: Path, labels: str) -> Catalog:
+def open_celeba(raw: Path, labels: str, scratch: Path) -> Catalog:
     """Open CelebA; splits are `train`, `valid`, `test` (162,770 / 19,867 / 19,962) and `all`.
 
     Args:
-        raw: folder of the official files: the zip (preferred when both are there) or the folder of photographs, the
-            partition file, and for labels the attribute file.
-        labels: an attribute such as `Smiling` (classes 0 and 1), or `none`.
+        raw: folder of the official files: the zip (preferred when both are there), a tar, or the folder of photographs,
+            the partition file, and for labels the attribute file. Or one archive of all of these.
+        labels: an attribute such as `Smiling` (classes 0 and 1), several joined by `+`, or `none`.
+        scratch: folder for a decompressed copy.
 
     Raises:
         ValueError: a file is missing or malformed, or there is no such attribute.
     """
-    names, codes = _read_partition(_required(raw, PARTITION))
-    photos, record = _open_photos(raw)
-    record |= _annotation_record(raw, PARTITION, "partition")
+    place = find_download(raw)
+    whole = None if place.is_dir() else open_files(place, scratch)
+    photos, record = _open_photos(place, whole, scratch)
+    partition = _note(place, whole, PARTITION)
+    names, codes = read_partition(f"{place / PARTITION}", partition)
+    record |= note_record(f"{place / PARTITION}", PARTITION, partition, "partition")
+    items = Items(names, _places(photos, names))
+    record["num_files"] = int((items.places[:, 0] != ABSENT).sum())
     picked: NDArray[np.int64] = np.zeros(len(names), dtype=np.int64)
     classes: tuple[str, ...] = ()
     if labels != "none":
-        picked, classes = _read_attribute(_required(raw, ATTRIBUTES), labels, names)
-        record |= _annotation_record(raw, ATTRIBUTES, "attributes")
-    splits = {split: np.flatnonzero(codes == int(code)) for code, split in SPLIT_CODES.items()}
+        attributes, where = _note(place, whole, ATTRIBUTES), f"{place / ATTRIBUTES}"
+        values, classes = read_attributes(where, attributes, labels)
+        picked = look_up(where, values, names)
+        record |= note_record(where, ATTRIBUTES, attributes, "attributes")
     return Catalog(
-        names=names,
-        splits=splits | {"all": np.arange(len(names))},
+        items=items,
+        splits=by_code(codes) | {"all": np.arange(len(names))},
         labels=picked,
         classes=classes,
-        read=photos,
+        read=photos.read,
         record=record,
-        require=partial(_require, raw, photos),
-        parallel=True,
+        stamp=stamp_with(photos.stamp, record),
+        way_out="complete the download (data/README.md) or select fewer, such as data.train_split train[0:9000]",
     )
 
 
-def _required(raw: Path, name: str) -> Path:
-    path = raw / name
-    if not path.is_file():
-        raise ValueError(f"{path}: the official file {name} must be here; download it as data/README.md says")
-    return path
-
-
-def _open_photos(raw: Path) -> tuple[FolderPhotos | ZipPhotos, dict[str, str | bool]]:
-    archive, folder = raw / ARCHIVE, raw / FOLDER
-    if archive.is_file():
-        md5 = file_md5(archive)
-        official = md5 == OFFICIAL_MD5[ARCHIVE]
-        return ZipPhotos(archive), {"archive": ARCHIVE, "archive_md5": md5, "archive_is_official": official}
-    if folder.is_dir():
-        return FolderPhotos(folder), {"archive": FOLDER, "archive_is_official": False}
-    raise ValueError(f"{raw}: {ARCHIVE} or the folder {FOLDER} must be here; download it as data/README.md says")
-
-
-def _annotation_record(raw: Path, name: str, key: str) -> dict[str, str | bool]:
-    """The digest of an annotation file; a changed file is used and said to be changed."""
-    md5 = file_md5(raw / name)
-    official = md5 == OFFICIAL_MD5[name]
-    if not official:
-        warnings.warn(
-            f"{raw / name}: not the published file (md5 {md5}, published {OFFICIAL_MD5[name]}); "
-            "the manifest records it, and numbers are not comparable with published ones",
-            stacklevel=3,
-        )
-    return {f"{key}_md5": md5, f"{key}_is_official": official}
-
-
-def _require(raw: Path, photos: FolderPhotos | ZipPhotos, names: Sequence[str]) -> None:
-    absent = photos.absent(names)
-    if absent:
-        raise ValueError(
-            f"{raw}: all {len(names)} selected photographs must be here, {len(absent)} are missing, first {absent[0]}; "
-            "complete the download (data/README.md) or select fewer, such as data.train_split train[0:9000]"
-        )
-
-
-def _lines(path: Path) -> list[str]:
-    """Lines of an annotation file (published with CRLF); bytes that are not ASCII make a line malformed."""
-    return path.read_text(encoding="ascii", errors="replace").splitlines()
-
-
-def _read_partition(path: Path) -> tuple[list[str], NDArray[np.int64]]:
+def read_partition(place: str, content: bytes) -> tuple[list[str], NDArray[np.int64]]:
     """File names and split codes 0, 1, 2 in the official order.
+
+    Args:
+        place: of the partition file, for messages.
+        content: of the partition file, published with CRLF.
 
     Raises:
         ValueError: a malformed line, a name twice, or no line at all.
     """
     names, codes = [], []
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(content.decode("ascii", errors="replace").splitlines(), start=1):
         match line.split():
             case [name, code] if code in SPLIT_CODES and _is_file_name(name):
                 names.append(name)
@@ -119,42 +88,95 @@ def _read_partition(path: Path) -> tuple[list[str], NDArray[np.int64]]:
             case []:
                 continue
             case _:
-                raise ValueError(f"{path}:{number}: must read like 000001.jpg 0 (or 1, 2), got {line[:80]!r}")
+                raise ValueError(f"{place}:{number}: must read like 000001.jpg 0 (or 1, 2), got {line[:80]!r}")
     if not names or len(set(names)) < len(names):
-        raise ValueError(f"{path}: must name each photograph once, got {len(names)} lines, {len(set(names))} names")
+        raise ValueError(f"{place}: must name each photograph once, got {len(names)} lines, {len(set(names))} names")
     return names, np.array(codes, dtype=np.int64)
+
+
+def by_code(codes: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    """The splits train, valid and test from the codes 0, 1, 2 of the items."""
+    return {split: np.flatnonzero(codes == int(code)) for code, split in SPLIT_CODES.items()}
+
+
+def stamp_with(stamp: str, record: Mapping[str, Any]) -> str:
+    """A digest of files by their stamp, and of the lists beside them by a record of their digests."""
+    return hashlib.sha256(f"{stamp} {json.dumps(record, sort_keys=True)}".encode()).hexdigest()
+
+
+def note_record(place: str, name: str, content: bytes, key: str) -> dict[str, str | bool]:
+    """The digest of an annotation file; a changed file is used and said to be changed.
+
+    Args:
+        place: of the file, for the warning.
+        name: as published.
+        content: of the file.
+        key: what the manifest calls it.
+    """
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    official = md5 == OFFICIAL_MD5[name]
+    if not official:
+        warnings.warn(
+            f"{place}: not the published file (md5 {md5}, published {OFFICIAL_MD5[name]}); "
+            "the manifest records it, and numbers are not comparable with published ones",
+            stacklevel=3,
+        )
+    return {f"{key}_md5": md5, f"{key}_is_official": official}
+
+
+def _open_photos(place: Path, whole: Files | None, scratch: Path) -> tuple[Files, dict[str, Any]]:
+    """The photographs: of one archive of all, or of one in it; else beside the annotation files."""
+    if whole is not None:
+        inner = whole.find(ARCHIVE)
+        photos = whole if inner is None else open_files(whole.on_disk(inner, scratch), scratch)
+        return photos, whole.record | _archive_record(photos.path)
+    doubled = place / FOLDER / FOLDER  # as some unpackers leave it
+    archives = [place / f"{FOLDER}{end}" for end in ARCHIVES]
+    found = next((path for path in (*archives, doubled, place / FOLDER) if path.exists()), None)
+    if found is None:
+        raise ValueError(f"{place}: {ARCHIVE} or the folder {FOLDER} must be here; download it as data/README.md says")
+    photos = open_files(found, scratch)
+    if found.is_dir():
+        return photos, {"archive": FOLDER, "archive_is_official": False}
+    return photos, photos.record | _archive_record(found)
+
+
+def _archive_record(path: Path) -> dict[str, str | bool]:
+    md5 = file_md5(path)
+    return {"archive_md5": md5, "archive_is_official": md5 == OFFICIAL_MD5[ARCHIVE]}
+
+
+def _note(place: Path, whole: Files | None, name: str) -> bytes:
+    """The content of an annotation file."""
+    if whole is None and (place / name).is_file():
+        return (place / name).read_bytes()
+    if whole is not None and (item := whole.find(name)):
+        return read_whole(whole, item)
+    raise ValueError(f"{place / name}: the official file {name} must be here; download it as data/README.md says")
 
 
 def _is_file_name(name: str) -> bool:
     return not set(name) & set("/\\:") and name not in (".", "..")
 
 
-def _read_attribute(path: Path, attribute: str, names: Sequence[str]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Labels 0 (published as -1) and 1 of the named photographs, and the two class names.
+def _places(photos: Files, names: Sequence[str]) -> NDArray[np.int64]:
+    """Where the named photographs are, in whatever folder of an archive; ABSENT where they are not.
 
     Raises:
-        ValueError: an unknown attribute, a malformed line, or a photograph without a line.
+        ValueError: two photographs of one name.
     """
-    lines = _lines(path)
-    attributes = lines[1].split() if len(lines) > 1 else []
-    if attribute not in attributes:
-        near = difflib.get_close_matches(attribute, attributes, n=3, cutoff=0.4) or attributes[:3]
-        raise ValueError(
-            f"params.yaml: data.labels must be none or an attribute of {path.name} such as {', '.join(near)}, "
-            f"got {attribute}"
-        )
-    column = attributes.index(attribute) + 1
-    values = {}
-    for number, line in enumerate(lines[2:], start=3):
-        cells = line.split()
-        if cells and (len(cells) != len(attributes) + 1 or cells[column] not in ("-1", "1")):
-            raise ValueError(f"{path}:{number}: must hold a name and {len(attributes)} values -1 or 1")
-        if cells:
-            values[cells[0]] = int(cells[column] == "1")
-    unlabeled = [name for name in names if name not in values]
-    if unlabeled:
-        raise ValueError(
-            f"{path}: must have a line for each photograph of {PARTITION}, {len(unlabeled)} lack one, "
-            f"first {unlabeled[0]}; download it again as data/README.md says"
-        )
-    return np.array([values[name] for name in names], dtype=np.int64), (f"not {attribute}", attribute)
+    rows = dict.fromkeys(names, ABSENT)
+    nested = not photos.path.is_dir()  # a folder is read by name
+    for row, file in enumerate(photos.items.names()):
+        name = file.rpartition("/")[2] if nested else file
+        if (before := rows.get(name)) is None:
+            continue
+        if before != ABSENT:
+            raise ValueError(
+                f"{photos.path}: file names must be unique, got {photos.items.name(before)!r} and {file!r}; remove one"
+            )
+        rows[name] = row
+    found = np.fromiter(rows.values(), np.int64, len(rows))
+    places = np.full((len(names), photos.items.places.shape[1]), ABSENT, dtype=np.int64)
+    places[found != ABSENT] = photos.items.places[found[found != ABSENT]]
+    return places

@@ -1,101 +1,133 @@
-"""How a photograph becomes a square: the named crop rules.
+"""How a photograph becomes an image of the wanted size: the named crop rules.
 
-Numbers measured on differently cropped CelebA faces are not comparable, so a rule has a name, and the name is
-recorded with the prepared images. To add a rule, add one entry to `CROPS`.
+Numbers measured on differently cropped faces are not comparable, so a rule has a name, and the name is recorded with
+the prepared images. To add a rule, add one entry to `CROPS`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
+
+from ddpm.data.frames import Frame
 
 Box: TypeAlias = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels, as in PIL: right and bottom lie outside."""
+Size: TypeAlias = tuple[int, int]
+"""Width and height in pixels, as in PIL."""
+Shrink: TypeAlias = Callable[[Image.Image, Size, Image.Resampling], Image.Image]
 
 FRAME = (178, 218)
 """Width and height of an aligned CelebA photograph."""
+
+BILINEAR, BICUBIC, LANCZOS, AREA = (
+    Image.Resampling.BILINEAR,
+    Image.Resampling.BICUBIC,
+    Image.Resampling.LANCZOS,
+    Image.Resampling.BOX,
+)
+KERNELS = {"bilinear": BILINEAR, "bicubic": BICUBIC, "lanczos": LANCZOS, "box": AREA}
+"""Pillow's filters; all of them are widened when they shrink, which is what others call antialiased."""
+OF_THE_CROP = "crop"
+"""The name of the kernel that belongs to the crop."""
 
 
 @dataclass(frozen=True)
 class Crop:
     """A crop rule: cut `box` out of the frame, then resize the cut with `kernel` unless it has the size already."""
 
-    box: Callable[[int, int], Box]
+    box: Callable[[Size, Size], Box]
+    """(size of the frame, wanted size) -> what to cut out."""
     kernel: Image.Resampling
     purpose: str
-    shrink_first: bool = False
-    """Bring the short side of the frame to the size before the box is cut."""
+    shrink: Shrink | None = None
+    """Bring the frame near to the size before the box is cut."""
 
 
-def apply_crop(image: Image.Image, crop: str, size: int, channels: int) -> NDArray[np.uint8]:
+def apply_crop(frame: Frame, crop: str, resample: str, size: Size) -> Image.Image:
     """Crop and resize one image; a cut that already has the size is not resampled.
 
     Args:
-        image: a frame of any mode.
+        frame: an upright image.
         crop: a name in `CROPS`.
-        size: side of the result in pixels.
-        channels: 3 (RGB) or 1 (luma, ITU-R 601).
+        resample: a name in `KERNELS`, or `crop` for the kernel of the rule.
+        size: width and height of the result.
 
     Returns:
-        (size, size, channels), 0..255.
+        An image of that size, in the mode of the frame.
 
     Raises:
-        ValueError: an unknown crop, other channels, or a frame that the crop is not defined on.
+        ValueError: an unknown name, or a frame that the crop is not defined on.
     """
     if crop not in CROPS:
         raise ValueError(f"params.yaml: data.crop must be one of {', '.join(CROPS)}, got {crop}")
-    if channels not in (1, 3):
-        raise ValueError(f"params.yaml: data.channels must be 1 or 3, got {channels}")
-    rule = CROPS[crop]
-    mode = "RGB" if channels == 3 else "L"
-    if image.mode != mode:
-        image = image.convert(mode)
-    if rule.shrink_first:
-        image = _resize(image, _short_side(*image.size, size), rule.kernel)
-    cut = _resize(image.crop(rule.box(*image.size)), (size, size), rule.kernel)
-    return np.asarray(cut, dtype=np.uint8).reshape(size, size, channels)
+    rule, kernel = CROPS[crop], kernel_of(crop, resample)
+    if rule.shrink is not None:
+        frame = Frame(rule.shrink(frame.image(frame.mode), size, kernel))
+    return _resize(frame.cut(rule.box(frame.size, size)), size, kernel)
 
 
-def _resize(image: Image.Image, size: tuple[int, int], kernel: Image.Resampling) -> Image.Image:
+def kernel_of(crop: str, resample: str) -> Image.Resampling:
+    """The filter that is used: that of the rule, or the one that is asked for.
+
+    Raises:
+        ValueError: an unknown filter.
+    """
+    if resample == OF_THE_CROP:
+        return CROPS[crop].kernel
+    if resample not in KERNELS:
+        raise ValueError(f"params.yaml: data.resample must be crop or one of {', '.join(KERNELS)}, got {resample}")
+    return KERNELS[resample]
+
+
+def _resize(image: Image.Image, size: Size, kernel: Image.Resampling) -> Image.Image:
     return image if image.size == size else image.resize(size, kernel)
 
 
-def _short_side(width: int, height: int, size: int) -> tuple[int, int]:
-    short = min(width, height)
-    return round(width * size / short), round(height * size / short)
+def _to_cover(image: Image.Image, size: Size, kernel: Image.Resampling) -> Image.Image:
+    """Resize so that the frame covers the wanted size, and one of its sides fits: the short one, for a square."""
+    scale = max(size[0] / image.width, size[1] / image.height)
+    return _resize(image, (round(image.width * scale), round(image.height * scale)), kernel)
 
 
-def _whole(width: int, height: int) -> Box:
-    return 0, 0, width, height
+def _halves_to_cover(image: Image.Image, size: Size, kernel: Image.Resampling) -> Image.Image:
+    """Halve by means of 2x2 pixels while the frame covers twice the wanted size, then resize to cover it."""
+    while image.width >= 2 * size[0] and image.height >= 2 * size[1]:
+        image = image.resize((image.width // 2, image.height // 2), AREA)
+    return _to_cover(image, size, kernel)
 
 
-def _whole_square(width: int, height: int) -> Box:
-    if width != height:
+def _whole(frame: Size, size: Size) -> Box:  # noqa: ARG001
+    return 0, 0, *frame
+
+
+def _whole_as_shaped(frame: Size, size: Size) -> Box:
+    if frame[0] * size[1] != frame[1] * size[0]:
         raise ValueError(
-            f"crop none keeps square frames, got {width}x{height}; "
+            f"crop none keeps frames of the shape {size[0]}x{size[1]} (width x height), got {frame[0]}x{frame[1]}; "
             "choose data.crop squash (whole frame), short-side, or a CelebA crop"
         )
-    return 0, 0, width, height
+    return 0, 0, *frame
 
 
-def _centre_square(width: int, height: int) -> Box:
-    side = min(width, height)
-    left, top = (width - side) // 2, (height - side) // 2
-    return left, top, left + side, top + side
+def _center(frame: Size, size: Size) -> Box:
+    left, top = (frame[0] - size[0]) // 2, (frame[1] - size[1]) // 2
+    return left, top, left + size[0], top + size[1]
 
 
-def _celeba_box(name: str, left: int, top: int, side: int) -> Callable[[int, int], Box]:
+def _celeba_box(name: str, left: int, top: int, side: int) -> Callable[[Size, Size], Box]:
     """The box of an aligned 178x218 frame, scaled with the frame; odd offsets are rounded down."""
 
-    def box(width: int, height: int) -> Box:
+    def box(frame: Size, size: Size) -> Box:
+        width, height = frame
         if not _is_celeba_frame(width, height):
             raise ValueError(
                 f"crop {name} needs the aligned {FRAME[0]}x{FRAME[1]} frame or a scaled one, got {width}x{height}; "
                 "choose data.crop squash or short-side, or fetch the aligned images (data/README.md)"
             )
+        if size[0] != size[1]:
+            raise ValueError(f"crop {name} is square, got {size[0]}x{size[1]}; set data.image_width to 0")
         x, y = left * width // FRAME[0], top * height // FRAME[1]
         scaled = round(side * height / FRAME[1])
         return x, y, x + scaled, y + scaled
@@ -110,10 +142,12 @@ def _is_celeba_frame(width: int, height: int) -> bool:
     return lowest <= highest
 
 
-BICUBIC, BILINEAR, AREA = Image.Resampling.BICUBIC, Image.Resampling.BILINEAR, Image.Resampling.BOX
-
 CROPS = {
-    "none": Crop(_whole_square, BICUBIC, "square images; enlarged digits get round strokes without echoes"),
+    "none": Crop(
+        _whole_as_shaped,
+        BICUBIC,
+        "the whole of images that have the shape already; enlarged digits get round strokes without echoes",
+    ),
     "ddim-128": Crop(
         _celeba_box("ddim-128", 25, 57, 128),
         BILINEAR,
@@ -122,14 +156,15 @@ CROPS = {
     "scoresde-140": Crop(
         _celeba_box("scoresde-140", 19, 39, 140),
         BILINEAR,  # PIL widens the triangle when it shrinks: this is the antialiased kind
-        "CelebA centre 140x140; score_sde, Soft Truncation, Min-SNR",
+        "CelebA center 140x140; score_sde, Soft Truncation, Min-SNR",
     ),
     "squash": Crop(_whole, BILINEAR, "whole frame, aspect given up; DDPM-IP"),
-    "short-side": Crop(
-        _centre_square,
-        AREA,
-        "short side to the size, then the centre; KimRass/DDPM",
-        shrink_first=True,
+    "short-side": Crop(_center, AREA, "resized to cover the size, then the center; KimRass/DDPM", _to_cover),
+    "adm": Crop(
+        _center,
+        BICUBIC,
+        "halved by 2x2 means while twice too large, resized to cover the size, then the center; ADM, EDM, DiT",
+        _halves_to_cover,
     ),
 }
 """Name -> rule: the only list of crops."""

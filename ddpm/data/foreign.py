@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ddpm.data.arrays import npz_chunks, npz_shape, open_npy, spans
 from ddpm.data.grids import Grid, cut, divide, num_empty, padding_color, shorter
-from ddpm.data.pictures import SUFFIXES, Header, Pictures, decode_pictures, list_pictures, read_headers
+from ddpm.data.pictures import ARCHIVES, SUFFIXES, Header, Pictures, decode_pictures, list_pictures, read_headers
 from ddpm.data.store import write_images
 
 Chunks = Iterator[NDArray[np.uint8]]
@@ -48,7 +48,7 @@ def open_images(path: Path, *, grid: tuple[int, int] | None = None, padding: int
 
     Args:
         path: an .npy file (uint8, NHWC), an .npz file with `arr_0` (the form of Dhariwal and Nichol 2021), a folder
-            or .zip of PNG and JPEG files, nested or not, or one such file.
+            or .zip or .tar of PNG and JPEG files, nested or not, or one such file.
         grid: rows and columns of cells, where every picture is a sheet of images; see `ddpm.data.grids`. The last
             sheet may have fewer rows or columns, or empty cells at its end.
         padding: pixels around and between the cells of a sheet.
@@ -63,8 +63,8 @@ def open_images(path: Path, *, grid: tuple[int, int] | None = None, padding: int
         raise ValueError(f"{path}: padding lies between the cells of a grid, got {padding} without a grid; give both")
     if grid is not None and path.is_file() and suffix in (".npy", ".npz"):
         raise ValueError(f"{path}: a grid is for sheets of pictures, got an array; leave the grid out")
-    if path.is_dir() or suffix == ".zip":
-        kind = "folder" if path.is_dir() else "zip"
+    if path.is_dir() or suffix in ARCHIVES:
+        kind = "folder" if path.is_dir() else suffix[1:]
         return _open_pictures(path, kind) if grid is None else _open_grids(path, grid, padding)
     if suffix == ".npy":
         return _open_npy(path)
@@ -73,8 +73,8 @@ def open_images(path: Path, *, grid: tuple[int, int] | None = None, padding: int
         return ForeignImages(path, num_images, (image[0], image[1], image[2]), "npz", 0, 0, partial(npz_chunks, path))
     if suffix not in SUFFIXES or grid is None:
         raise ValueError(
-            f"{path}: images must be a folder or .zip of PNG or JPEG files, an .npy, an .npz, or one PNG or JPEG sheet "
-            f"with its grid, got {path.name}; give the grid, or the folder"
+            f"{path}: images must be a folder, .zip or .tar of PNG or JPEG files, an .npy, an .npz, or one PNG or JPEG "
+            f"sheet with its grid, got {path.name}; give the grid, or the folder"
         )
     return _open_grids(path, grid, padding)
 
@@ -180,12 +180,12 @@ def _look(pictures: Pictures, headers: Sequence[Header], full: Grid, end: Grid, 
     """Check the lines of the first and the last sheet, and count the empty cells at the end."""
     empty = 0
     for number, grid in {0: full, len(headers) - 1: end}.items():
-        name = pictures.names[number]
-        sheet = next(decode_pictures(Pictures(pictures.place, [name], pictures.read), channels))
-        color = padding_color(f"{pictures.place}: {name}", sheet, grid)
+        item = pictures.items[number]
+        sheet = next(decode_pictures(Pictures(pictures.place, [item], pictures.read), channels))
+        color = padding_color(f"{pictures.place}: {item.name}", sheet, grid)
         empty = num_empty(cut(sheet, grid), color, lossy=headers[number].jpeg)
     if empty == end.rows * end.columns:
-        raise ValueError(f"{pictures.place}: {name} must hold an image, got empty cells only; move it out")
+        raise ValueError(f"{pictures.place}: {item.name} must hold an image, got empty cells only; move it out")
     return empty
 
 

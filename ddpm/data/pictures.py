@@ -1,13 +1,10 @@
-"""Pictures as other programs leave them: PNG and JPEG files in a folder, nested or not, or in a zip.
+"""Pictures as other programs leave them: PNG and JPEG files in a folder, nested or not, or in a zip or tar.
 
-A zip is read without unpacking it. What a picture is, its own bytes say: a JPEG called .png counts as a JPEG.
+An archive is read without unpacking it. What a picture is, its own bytes say: a JPEG called .png counts as a JPEG.
 """
 
 import io
-import os
 import re
-import stat
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,9 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ddpm.data.decode import DAMAGE
-from ddpm.data.photos import FORMATS, require_inside
+from ddpm.data.catalog import Item
+from ddpm.data.files import FolderReader, is_hidden, open_files
+from ddpm.data.frames import DAMAGE
+from ddpm.data.tars import is_compressed
 
+FORMATS = ("JPEG", "PNG")
+"""The decoders that may open generated images."""
 SUFFIXES = (".png", ".jpg", ".jpeg")
 BESIDE = (".json", ".txt")
 """Notes that programs leave beside their samples; they are passed over like hidden files."""
@@ -28,6 +29,7 @@ PNG_DEPTH = 24
 """Where a PNG states its bits per channel. PIL cuts 16 of them down to 8 and does not say so."""
 
 GRAY, COLOR = ("1", "L", "LA"), ("P", "RGB", "RGBA")
+ARCHIVES = (".zip", ".tar")
 NAMED = 10
 """Files that a message names; the rest are counted."""
 
@@ -37,10 +39,15 @@ class Pictures:
     """Files of pictures, not yet opened."""
 
     place: str
-    """The folder, zip or file they are of, for messages."""
-    names: Sequence[str]
-    """Relative names in natural order: 2 before 10, folder by folder."""
-    read: Callable[[str], bytes]
+    """The folder, archive or file they are of, for messages."""
+    items: Sequence[Item]
+    """With relative names, in natural order: 2 before 10, folder by folder."""
+    read: Callable[[Item], bytes]
+
+    @property
+    def names(self) -> list[str]:
+        """The relative names, in their order."""
+        return [item.name for item in self.items]
 
 
 @dataclass(frozen=True)
@@ -59,25 +66,19 @@ def natural(name: str) -> tuple[list[str], str]:
 
 
 def list_pictures(path: Path) -> Pictures:
-    """Find the pictures of a folder, of a zip, or the one of a file.
+    """Find the pictures of a folder, of a zip or tar, or the one of a file.
 
     Raises:
-        ValueError: nothing there, a file that is neither a picture nor a note, or a zip that is unsafe or damaged.
+        ValueError: nothing there, a file that is neither a picture nor a note, or an archive that is compressed as a
+            whole, unsafe or damaged.
     """
-    if path.is_dir():
-        names, read = list(_walk(path)), lambda name: (path / name).read_bytes()
-    elif path.suffix.lower() == ".zip":
-        archive, names = _open_zip(path)
-        read = archive.read
-    else:
-        names, read = [path.name], lambda _: path.read_bytes()
-    names = [name for name in names if not any(part.startswith(".") for part in PurePosixPath(name).parts)]
-    names = sorted((name for name in names if not name.lower().endswith(BESIDE)), key=natural)
-    if others := [name for name in names if not name.lower().endswith(SUFFIXES)]:
+    items, read = _open(path)
+    items = sorted((item for item in items if not item.name.lower().endswith(BESIDE)), key=lambda i: natural(i.name))
+    if others := [item.name for item in items if not item.name.lower().endswith(SUFFIXES)]:
         raise ValueError(f"{path}: must hold only PNG and JPEG files, got {_listed(others)}; move the others out")
-    if not names:
-        raise ValueError(f"{path}: must hold PNG or JPEG files, got none; give the folder or zip that has them")
-    return Pictures(str(path), names, read)
+    if not items:
+        raise ValueError(f"{path}: must hold PNG or JPEG files, got none; give the folder or archive that has them")
+    return Pictures(str(path), items, read)
 
 
 def read_headers(pictures: Pictures) -> list[Header]:
@@ -87,21 +88,20 @@ def read_headers(pictures: Pictures) -> list[Header]:
         ValueError: damaged files, 16 bits per channel, several frames, or colors that are neither gray nor RGB.
     """
     headers: list[Header] = []
-    for name in pictures.names:
+    for item in pictures.items:
         try:
-            content = pictures.read(name)
+            content = pictures.read(item)
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 (width, height), mode, frames = image.size, image.mode, getattr(image, "n_frames", 1)
         except DAMAGE:
-            raise _refuse_damaged(
-                pictures, [name for name in pictures.names if _load(pictures, name) is None]
-            ) from None
+            damaged = [item.name for item in pictures.items if _load(pictures, item) is None]
+            raise _refuse_damaged(pictures, damaged) from None
         deep = content.startswith(PNG_START) and content[PNG_DEPTH] > 8
         jpeg = content.startswith(JPEG_START)
         if deep or mode not in GRAY + COLOR or (frames > 1 and not jpeg):
             kind = "16 bits" if deep else f"mode {mode}" if frames == 1 else f"{frames} frames"
             raise ValueError(
-                f"{pictures.place}: {name} must be one gray or RGB image of 8 bits per channel, got {kind}; "
+                f"{pictures.place}: {item.name} must be one gray or RGB image of 8 bits per channel, got {kind}; "
                 "convert it as its program meant it to be seen"
             )
         headers.append(Header(height, width, mode in GRAY, jpeg))
@@ -121,16 +121,16 @@ def decode_pictures(pictures: Pictures, channels: int) -> Iterator[NDArray[np.ui
         ValueError: damaged files, all of them, at the end; at once, a picture that is not fully opaque.
     """
     damaged: list[str] = []
-    for name in pictures.names:
-        image = _load(pictures, name)
+    for item in pictures.items:
+        image = _load(pictures, item)
         if image is None:
-            damaged.append(name)
+            damaged.append(item.name)
             continue
         if image.has_transparency_data:
             image = image.convert("RGBA")
             if image.getchannel("A").getextrema() != (255, 255):
                 raise ValueError(
-                    f"{pictures.place}: {name} must be fully opaque, got transparent pixels; "
+                    f"{pictures.place}: {item.name} must be fully opaque, got transparent pixels; "
                     "lay it on the background that its program meant"
                 )
         if not damaged:
@@ -141,10 +141,10 @@ def decode_pictures(pictures: Pictures, channels: int) -> Iterator[NDArray[np.ui
         raise _refuse_damaged(pictures, damaged)
 
 
-def _load(pictures: Pictures, name: str) -> Image.Image | None:
+def _load(pictures: Pictures, item: Item) -> Image.Image | None:
     """A decoded picture, or None where the file is damaged."""
     try:
-        with Image.open(io.BytesIO(pictures.read(name)), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(pictures.read(item)), formats=FORMATS) as image:
             image.load()
             return image
     except DAMAGE:
@@ -152,7 +152,7 @@ def _load(pictures: Pictures, name: str) -> Image.Image | None:
 
 
 def _refuse_damaged(pictures: Pictures, damaged: Sequence[str]) -> ValueError:
-    rule = f"all {len(pictures.names)} pictures must be whole"
+    rule = f"all {len(pictures.items)} pictures must be whole"
     return ValueError(f"{pictures.place}: {rule}, got {len(damaged)} damaged: {_listed(damaged)}; store them again")
 
 
@@ -161,37 +161,12 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + rest
 
 
-def _walk(path: Path) -> Iterator[str]:
-    def refuse(error: OSError) -> None:  # os.walk passes folders over that it may not read
-        raise ValueError(f"{error.filename}: folders inside must be readable, got {error.strerror}; give permission")
-
-    for folder, inner, files in os.walk(path, onerror=refuse):
-        for name in inner:
-            link = Path(folder, name)
-            if link.is_symlink() and not name.startswith("."):  # os.walk does not follow it, and does not say so
-                raise ValueError(f"{link}: folders inside must be real, got a link; give the folder it points to")
-        yield from (Path(folder, name).relative_to(path).as_posix() for name in files)
-
-
-def _open_zip(path: Path) -> tuple[zipfile.ZipFile, list[str]]:
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise ValueError(f"{path}: must be a whole zip file ({error}); pack it again") from None
-    names: list[str] = []
-    try:
-        for entry in archive.infolist():
-            require_inside(path, entry.filename, "pack it with relative names")
-            if stat.S_ISLNK(entry.external_attr >> 16):
-                raise ValueError(
-                    f"{path}: entries must be files, got the link {entry.filename!r}; pack the file itself"
-                )
-            if not entry.is_dir():
-                names.append(entry.filename)
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise ValueError(f"{path}: names must be unique, got {twice!r} twice; pack it again")
-    except ValueError:
-        archive.close()
-        raise
-    return archive, names
+def _open(path: Path) -> tuple[Sequence[Item], Callable[[Item], bytes]]:
+    if path.is_file() and path.suffix.lower() not in ARCHIVES:
+        return [] if is_hidden(path.name) else [Item(path.name, ())], FolderReader(path.parent)
+    if path.is_file() and is_compressed(path):  # pictures are compressed already, and it would have to be unpacked
+        raise ValueError(
+            f"{path}: an archive of pictures must be a zip or a plain tar, got a compressed tar; unpack it"
+        )
+    files = open_files(path, path.parent)  # only a compressed tar would need a working folder
+    return files.items.take(np.arange(len(files.items))), files.read

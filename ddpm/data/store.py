@@ -1,27 +1,37 @@
-"""The prepared store: per split one uint8 array and one label array, and a manifest that says what they are.
+"""The prepared store: per split images and one label array, and a manifest that says what they are.
 
-The arrays are plain .npy files, read through a memory map, so opening 2 GB costs nothing and processes share it.
+Images are one uint8 array, or encoded (`data.store`, see `ddpm.data.encoded`). Both are plain .npy files, read through
+a memory map, so opening 2 GB costs nothing and processes share it.
 """
 
+import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ddpm.data.encoded import EncodedImages, open_encoded
+
 MANIFEST = "manifest.json"
 WAY_OUT = "run `python -m ddpm prepare`"
+
+LazyImages: TypeAlias = NDArray[np.uint8] | EncodedImages
+"""(images, height, width, channels), 0..255: an array, mapped or in memory, or what is decoded when it is indexed.
+
+A slice of either is a view that reads nothing; `np.asarray` makes an array of it.
+"""
 
 
 @dataclass(frozen=True)
 class Split:
     """One prepared split."""
 
-    images: NDArray[np.uint8]
-    """(images, height, width, channels), 0..255; a read-only memory map."""
+    images: LazyImages
+    """(images, height, width, channels), 0..255; read through a read-only memory map."""
     labels: NDArray[np.int64]
     """(images,)"""
 
@@ -36,6 +46,14 @@ def labels_file(split: str) -> str:
     return f"{split}_labels.npy"
 
 
+def images_header(shape: tuple[int, ...]) -> bytes:
+    """The header of a uint8 .npy file; it is equally long for every number of images, so it can be written last."""
+    file = io.BytesIO()
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.getvalue()
+
+
 def write_images(path: Path, shape: tuple[int, int, int, int], chunks: Iterable[NDArray[np.uint8]]) -> None:
     """Stream images into an .npy file; the bytes are those of `np.save`, the memory that of one chunk.
 
@@ -44,10 +62,9 @@ def write_images(path: Path, shape: tuple[int, int, int, int], chunks: Iterable[
         shape: (images, height, width, channels) of all chunks together.
         chunks: (some images, height, width, channels) each.
     """
-    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False, "shape": shape}
     written = 0
     with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
+        file.write(images_header(shape))
         for chunk in chunks:
             assert chunk.dtype == np.uint8
             assert chunk.shape[1:] == shape[1:]
@@ -72,7 +89,7 @@ def open_split(folder: Path, split: str) -> Split:
     Raises:
         ValueError: a file is missing, cut short, or not what `prepare` writes.
     """
-    images = _load(folder / images_file(split), memory_map=True)
+    images = _open_images(folder / images_file(split))
     labels = _load(folder / labels_file(split), memory_map=False)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
         raise ValueError(
@@ -103,6 +120,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict):
         raise ValueError(f"{path}: must be a JSON object; {WAY_OUT} again")
     return manifest
+
+
+def _open_images(path: Path) -> LazyImages:
+    array = _load(path, memory_map=True)
+    return open_encoded(path, array) if array.dtype == np.uint8 and array.ndim == 1 else array
 
 
 def _load(path: Path, *, memory_map: bool) -> NDArray[Any]:

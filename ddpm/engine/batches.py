@@ -10,11 +10,14 @@ import torch
 from torch import Tensor
 
 from ddpm import randomness
+from ddpm.data.store import LazyImages
 from ddpm.diffusion.time_sampling import Times
 from ddpm.types import Images, Indices, Labels, Pixels, Steps
 
 RESIDENT_SHARE = 0.25
 """Images that take less than this share of a GPU's memory are kept there: CelebA at 64 pixels takes 2 GB."""
+MOVED_IMAGES = 1024
+"""So many are read at once on their way there."""
 
 
 class Batch(NamedTuple):
@@ -51,7 +54,7 @@ class Batches:
 
     def __init__(
         self,
-        images: np.ndarray,
+        images: LazyImages,
         labels: np.ndarray,
         *,
         seed: int,
@@ -137,8 +140,11 @@ class Items(NamedTuple):
 class Resident:
     """Images in the memory of the device."""
 
-    def __init__(self, images: np.ndarray, device: torch.device) -> None:
-        self.images = torch.from_numpy(np.array(images)).to(device)
+    def __init__(self, images: LazyImages, device: torch.device) -> None:
+        self.images = torch.empty(images.shape, dtype=torch.uint8, device=device)
+        for first in range(0, len(images), MOVED_IMAGES):
+            some = slice(first, first + MOVED_IMAGES)
+            self.images[some] = torch.from_numpy(np.array(images[some]))
 
     def __call__(self, items: Items, following: object) -> Pixels:  # noqa: ARG002
         """Pick images; what comes next does not matter here."""
@@ -148,10 +154,11 @@ class Resident:
 class Streamed:
     """Images on disk, memory-mapped; a thread reads the next ones while these are computed with.
 
-    For a GPU they are read into pinned memory, from where the copy does not hold up the program.
+    Encoded ones are decoded there, too, by further threads. For a GPU they are read into pinned memory, from where the
+    copy does not hold up the program.
     """
 
-    def __init__(self, images: np.ndarray, device: torch.device) -> None:
+    def __init__(self, images: LazyImages, device: torch.device) -> None:
         self.images, self.pin = images, device.type == "cuda"
         self.reader = ThreadPoolExecutor(1, thread_name_prefix="images")
         self.ahead: tuple[np.ndarray, Future[Tensor]] | None = None

@@ -47,7 +47,7 @@ def build_net(data: DataParams, model: ModelParams, objective: ObjectiveParams) 
     return UNet(
         in_channels=data.channels * (2 if objective.self_condition else 1),
         out_channels=data.channels * (2 if objective.variance == "learned" else 1),
-        image_size=data.image_size,
+        image_size=data.shape[:2],
         channels=model.channels,
         multipliers=model.multipliers,
         blocks=model.blocks,

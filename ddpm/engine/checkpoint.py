@@ -15,7 +15,7 @@ from ddpm.experiment.params import DataParams, ModelParams, ObjectiveParams, Sch
 from ddpm.experiment.workspace import write_bytes
 from ddpm.nets.unet import UNet
 
-FORMAT = "ddpm-2"
+FORMAT = "ddpm-3"
 
 
 @dataclass(frozen=True)

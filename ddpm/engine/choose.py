@@ -84,13 +84,14 @@ def find_candidates(folder: Path, protocol: Protocol, team: Team) -> list[Path]:
             f"{folder}: must hold at least one checkpoint (.safetensors), got none; `python -m ddpm train` writes "
             "averages/ beside its weights"
         )
-    size = protocol.statistics.identity["size"]
+    sides = protocol.statistics.sides
     for path in paths:
         checkpoint = load_checkpoint(path)
         require_settings(checkpoint, protocol.sample, team.device)
-        if checkpoint.data.image_size != size:
+        height, width, _ = checkpoint.data.shape
+        if (height, width) != sides:
             raise ValueError(
-                f"{path}: images must be {size}x{size} like the reference, got {checkpoint.data.image_size}; "
+                f"{path}: images must be {sides[0]}x{sides[1]} like the reference, got {height}x{width}; "
                 "name another --reference or --snapshots"
             )
     return paths

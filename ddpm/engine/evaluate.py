@@ -31,10 +31,10 @@ def require_comparable(shape: Shape, num_held_out: int | None, reference: Statis
         ValueError: another family, other image sizes, too few images.
     """
     require_same_family(reference, extractor)
-    side = reference.identity["size"]
-    if shape[1:3] != (side, side):
+    height, width = reference.sides
+    if shape[1:3] != (height, width):
         raise ValueError(
-            f"samples must be {side}x{side} like the reference, got {shape[1]}x{shape[2]}; "
+            f"samples must be {height}x{width} like the reference, got {shape[1]}x{shape[2]}; "
             "sample from a model of the same data"
         )
     for name, count in (("samples", shape[0]), ("held-out images", num_held_out)):

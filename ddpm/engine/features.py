@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from ddpm.data.store import LazyImages
 from ddpm.digest import file_sha256
 from ddpm.engine.device import keep_heap
 from ddpm.engine.distributed import Team
@@ -38,23 +40,24 @@ class ImageSet:
     """Images in the order of their digests.
 
     Attributes:
-        images: uint8 NHWC, as they lie on the disk.
+        images: uint8 NHWC, as they lie on the disk: an array, or encoded.
         order: (images,), int64; of equal images any may come first.
         sha256: of the digests in that order and of the shape: of the images as a set, however they are stored.
     """
 
-    images: StoredImages
+    images: LazyImages
     order: NDArray[np.int64]
     sha256: str
 
 
-def image_set(stored: StoredImages) -> ImageSet:
+def image_set(stored: LazyImages) -> ImageSet:
     """Find the order of images that depends on nothing but their pixels.
 
     Raises:
         ValueError: not uint8 (images, height, width, 1 or 3), or no image.
     """
-    digests = [hashlib.sha256(np.ascontiguousarray(image).data).digest() for image in require_stored(stored)]
+    require_stored(cast(StoredImages, stored))  # it looks at type and shape alone, which encoded images have, too
+    digests = [hashlib.sha256(np.ascontiguousarray(image).data).digest() for image in stored]
     order = sorted(range(len(digests)), key=digests.__getitem__)
     whole = hashlib.sha256(repr(stored.shape).encode())
     for number in order:

@@ -128,12 +128,11 @@ def figures_of(material: Material) -> dict[str, Callable[[Material, Path, dict[s
 
 def _reverse(material: Material) -> tuple[list[float], list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
     """x_t and x0_hat of a few new samples at evenly spaced steps; x0_hat of the start is that of the first step."""
-    chosen, data = material.figures, material.checkpoint.data
+    chosen, (height, width, channels) = material.figures, material.checkpoint.data.shape
     tables = build_schedule(material.checkpoint.schedule, torch.device("cpu"))
     start = trajectories(material.checkpoint, material.sample, chosen.seed, material.device)
     index = torch.arange(chosen.strip_images, device=material.device)
-    shape = (data.channels, data.image_size, data.image_size)
-    x_T = randomness.normal(chosen.seed, "x_T", 0, index, shape)
+    x_T = randomness.normal(chosen.seed, "x_T", 0, index, (channels, height, width))
     with torch.inference_mode():
         states = [(s, x_s.cpu(), to_pixels(x0).cpu().numpy()) for s, x_s, x0 in start(index)]
     first = SPACINGS[material.sample.spacing](tables, material.sample.steps)[0]

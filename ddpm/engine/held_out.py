@@ -97,7 +97,7 @@ def deal(split: Split, num_images: int, most: int, labeled: bool, team: Team) ->
     chunks = []
     for chunk in range(team.rank, -(-num_chunks // team.count) * team.count, team.count):
         numbers = torch.arange(chunk * size, (chunk + 1) * size) % num_images
-        chosen = (torch.from_numpy(array[numbers.numpy()]) for array in (split.images, split.labels))
-        pixels, labels = (array.to(team.device) for array in chosen)
+        chosen = (array[numbers.numpy()] for array in (split.images, split.labels))
+        pixels, labels = (torch.from_numpy(array).to(team.device) for array in chosen)
         chunks.append(Chunk(numbers.to(team.device), pixels, labels if labeled else None))
     return chunks

@@ -44,7 +44,7 @@ def import_checkpoint(source: Path, kind: str, which: str, image_size: int | Non
         source: a folder of diffusers, or a file of torch.save.
         kind: one of `FORMATS`, or auto: recognized by what is there.
         which: ema or model, where a file holds both.
-        image_size: None where the source tells.
+        image_size: of square images; None where the source tells.
         params: give what no source tells: where the data come from.
 
     Raises:
@@ -63,7 +63,7 @@ def import_checkpoint(source: Path, kind: str, which: str, image_size: int | Non
     else:
         found = kimrass.rename(kimrass.choose_weights(content, place), place)
         layout, sampling = kimrass.layout_of(found, image_size, place), kimrass.SAMPLING
-    notes = [f"image size {layout.image_size}, schedule linear 0.0001 to 0.02 in 1000 steps: as published, not read"]
+    notes = [f"image size {layout.image_size[0]}, schedule linear 0.0001 to 0.02 in 1000 steps: as published, not read"]
     return Imported(assemble(found, layout, PUBLISHED, params, place), kind, sampling, notes)
 
 

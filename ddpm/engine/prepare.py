@@ -1,24 +1,28 @@
-"""Raw images -> one uint8 array per split, its labels, and a manifest of where every byte came from."""
+"""Raw images -> images and labels of two splits, and a manifest of where every byte came from."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import PIL
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import features
 
-from ddpm.data import splits, store
-from ddpm.data.crops import CROPS
-from ddpm.data.decode import Decoder, decode
+from ddpm.data import duplicates, splits, store
+from ddpm.data.catalog import ABSENT
+from ddpm.data.crops import kernel_of
+from ddpm.data.decode import DIGEST_BYTES, Decoder, decode
 from ddpm.data.sources import SOURCES
 from ddpm.digest import file_sha256
-from ddpm.experiment.workspace import atomic_path
+from ddpm.engine.growing import GrowingSplit
+from ddpm.experiment.workspace import move_file, write_bytes
 
 if TYPE_CHECKING:
     from ddpm.data.catalog import Catalog
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 
 Tick: TypeAlias = Callable[[int], object]
 """Called with the number of images that were added."""
+Chosen: TypeAlias = dict[str, NDArray[np.int64]]
 
 NAMED_FILES = 10
 """So many damaged files are named in an error; the rest are counted."""
@@ -35,6 +40,7 @@ def prepare(
     data: DataParams,
     raw: Path,
     out: Path,
+    work: Path,
     *,
     workers: int,
     announce: Tick = lambda _: None,
@@ -43,12 +49,15 @@ def prepare(
     """Decode, crop and store the selected images.
 
     Writes train.npy, train_labels.npy, valid.npy, valid_labels.npy and manifest.json, all of them or none. The bytes
-    do not depend on `workers`.
+    do not depend on `workers`, nor on how often the work was killed and started again. Memory does not grow with the
+    images, but for about 100 bytes each.
 
     Args:
         data: section `data` of the parameters.
-        raw: folder of the downloaded files of this source; `digits` needs none.
+        raw: the downloaded files of this source, a folder or an archive; `digits` needs none.
         out: folder of the prepared store; made if it does not exist.
+        work: folder of unfinished work of these parameters; made if it does not exist. It goes on where the files are
+            the same as then, and starts anew where they are not.
         workers: decoding processes.
         announce: called once with the number of images to come.
         tick: called with the number of images that were added.
@@ -59,84 +68,160 @@ def prepare(
     Raises:
         ValueError: a refused parameter; missing, changed or damaged files.
     """
-    catalog = SOURCES[data.source](raw, data.labels)
-    chosen = splits.choose(catalog.splits, data.train_split, data.valid_split)
-    catalog.require([catalog.names[number] for numbers in chosen.values() for number in numbers])
+    scratch = work / "scratch"
+    catalog = SOURCES[data.source](raw, data.labels, scratch)
+    chosen = splits.choose(catalog.splits, catalog.items, data.train_split, data.valid_split)
+    _require_present(raw, catalog, chosen)
     announce(sum(map(len, chosen.values())))
-    workers = workers if catalog.parallel else 1
-    damaged: list[str] = []
-    with ExitStack() as stack:
-
-        def place(name: str) -> Path:
-            return stack.enter_context(atomic_path(out / name))
-
-        manifest_path = place(store.MANIFEST)  # entered first, so put in place last: it vouches for the arrays
-        entries = {}
-        for split, numbers in chosen.items():
-            images, labels = place(store.images_file(split)), place(store.labels_file(split))
-            damaged += _write_images(data, catalog, numbers, images, workers, tick)
-            store.write_labels(labels, catalog.labels[numbers])
-            entries[split] = _entry(catalog, numbers, images, labels)
-        _refuse_damage(raw, damaged, sum(map(len, chosen.values())))
-        manifest = _manifest(data, catalog, entries)
-        manifest_path.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    _require_same_files(work, catalog.stamp)
+    grown = {}
+    for split, numbers in chosen.items():
+        grown[split] = GrowingSplit(work, split, data.shape, data.store == "encoded")
+        _grow(data, catalog, numbers, grown[split], workers if catalog.parallel else 1, tick)
+    if data.on_error == "stop":
+        _refuse_damage(raw, catalog, grown)
+    _require_images(raw, grown)
+    kept = {split: chosen[split][some.kept] for split, some in grown.items()}
+    for split, some in grown.items():
+        store.write_labels(work / store.labels_file(split), catalog.labels[kept[split]])
+        some.finish()
+    manifest = _manifest(data, catalog, kept, grown, work)
+    _put_in_place(manifest, list(grown), work, out)
     return manifest
 
 
-def _write_images(
-    data: DataParams, catalog: Catalog, numbers: NDArray[np.int64], path: Path, workers: int, tick: Tick
-) -> list[str]:
-    """Decode the items and stream them to `path`; the names of damaged files are returned."""
-    decoder = Decoder(catalog.read, data.crop, data.image_size, data.channels)
-    names = [catalog.names[number] for number in numbers]
-    damaged: list[str] = []
-
-    def chunks() -> Iterator[NDArray[np.uint8]]:
-        for images, unreadable in decode(decoder, names, workers=workers, tick=tick):
-            damaged.extend(unreadable)
-            yield images
-
-    store.write_images(path, (len(names), data.image_size, data.image_size, data.channels), chunks())
-    return damaged
-
-
-def _refuse_damage(raw: Path, damaged: list[str], num_images: int) -> None:
-    if damaged:
-        rest = f" and {len(damaged) - NAMED_FILES} more" if len(damaged) > NAMED_FILES else ""
+def _require_present(raw: Path, catalog: Catalog, chosen: Chosen) -> None:
+    numbers = np.concatenate(list(chosen.values()))
+    absent = numbers[catalog.items.places[numbers, 0] == ABSENT]
+    if absent.size:
         raise ValueError(
-            f"{raw}: every image must be readable, {len(damaged)} of {num_images} are damaged: "
-            f"{', '.join(damaged[:NAMED_FILES])}{rest}; download them again (data/README.md)"
+            f"{raw}: all {len(numbers)} selected images must be here, {len(absent)} are missing, first "
+            f"{catalog.items.name(int(absent[0]))}; {catalog.way_out}, or select fewer, such as "
+            "data.train_split train[0:9000]"
         )
 
 
-def _entry(catalog: Catalog, numbers: NDArray[np.int64], images: Path, labels: Path) -> dict[str, Any]:
-    counts = np.bincount(catalog.labels[numbers], minlength=len(catalog.classes))
-    return {
-        "images": len(numbers),
-        "sha256": file_sha256(images),
-        "labels_sha256": file_sha256(labels),
-        "images_of_class": {name: int(count) for name, count in zip(catalog.classes, counts, strict=False)},
-    }
+def _require_same_files(work: Path, stamp: str) -> None:
+    """Throw away unfinished work of other files."""
+    mark = work / "stamp"
+    if not mark.is_file() or mark.read_text() != stamp:
+        for path in work.glob("*.*"):  # what grows; the scratch folder was filled just now
+            path.unlink()
+        write_bytes(mark, stamp.encode())
 
 
-def _manifest(data: DataParams, catalog: Catalog, entries: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _grow(
+    data: DataParams, catalog: Catalog, numbers: NDArray[np.int64], some: GrowingSplit, workers: int, tick: Tick
+) -> None:
+    """Prepare what is left of a split."""
+    decoder = Decoder(catalog.read, data.crop, data.resample, data.shape, lossless=some.lossless)
+    done = some.progress.items
+    tick(done)
+    with some:
+        chunks = decode(
+            decoder,
+            lambda first, last: catalog.items.take(numbers[first:last]),
+            len(numbers),
+            workers=workers,
+            done=done,
+        )
+        for chunk in chunks:
+            some.append(chunk)
+            tick(chunk.num_items)
+        some.save()
+
+
+def _refuse_damage(raw: Path, catalog: Catalog, grown: dict[str, GrowingSplit]) -> None:
+    damaged = [failure for some in grown.values() for failure in some.progress.failures]
+    if damaged:
+        rest = f" and {len(damaged) - NAMED_FILES} more" if len(damaged) > NAMED_FILES else ""
+        num_items = sum(some.progress.items for some in grown.values())
+        raise ValueError(
+            f"{raw}: every image must be readable, {len(damaged)} of {num_items} are damaged: "
+            f"{', '.join(failure.name for failure in damaged[:NAMED_FILES])}{rest} (the first: {damaged[0].reason}); "
+            f"{catalog.way_out}, or go on without them: -S data.on_error=skip (the others are done and kept)"
+        )
+
+
+def _require_images(raw: Path, grown: dict[str, GrowingSplit]) -> None:
+    for split, some in grown.items():
+        if some.progress.items and not some.progress.images:
+            raise ValueError(f"{raw}: an image of data.{split}_split must be readable, got none; check the files")
+
+
+def _manifest(
+    data: DataParams, catalog: Catalog, kept: Chosen, grown: dict[str, GrowingSplit], work: Path
+) -> dict[str, Any]:
     """What the arrays are: no clock, host or path, so the same data give the same bytes."""
-    entries["train"]["selection"] = data.train_split
-    entries["valid"]["selection"] = data.valid_split
+    order = list(grown)
+    repeated = duplicates.report(
+        [grown[split].digests for split in order], lambda split, row: catalog.items.name(int(kept[order[split]][row]))
+    )
+    selections = {"train": data.train_split, "valid": data.valid_split}
     return {
         "source": data.source,
+        "name": data.name,
         "raw": dict(catalog.record),
         "crop": data.crop,
-        "resample": CROPS[data.crop].kernel.name.lower(),
-        "size": data.image_size,
+        "resample": kernel_of(data.crop, data.resample).name.lower(),
+        "size": data.size,
         "channels": data.channels,
+        "store": data.store,
         "labels": data.labels,
         "classes": list(catalog.classes),
-        "splits": entries,
+        "splits": {
+            split: {"selection": selections[split], **_entry(catalog, kept[split], some, work)}
+            for split, some in grown.items()
+        },
+        "duplicates": repeated,
         "versions": {
             "numpy": np.__version__,
             "pillow": PIL.__version__,
             "libjpeg": features.version("jpg"),
             "libjpeg_turbo": features.version("libjpeg_turbo"),
+            "libwebp": features.version("webp"),
+            "simplejpeg": simplejpeg.__version__,
+            "zlib": features.version("zlib"),
         },
     }
+
+
+def _entry(catalog: Catalog, kept: NDArray[np.int64], some: GrowingSplit, work: Path) -> dict[str, Any]:
+    """What one split is; the last two digests do not depend on how it was packed, or is stored."""
+    done, labels = some.progress, work / store.labels_file(some.images.stem)
+    counts = np.bincount(catalog.labels[kept], minlength=len(catalog.classes))
+    files, digests = hashlib.sha256(), some.digests
+    for number, digest in zip(kept.tolist(), digests, strict=True):
+        files.update(catalog.items.name(number).encode(errors="surrogateescape") + b"\0")
+        files.update(digest[:DIGEST_BYTES].tobytes())
+    return {
+        "images": done.images,
+        "images_of_class": {name: int(count) for name, count in zip(catalog.classes, counts, strict=False)},
+        "sha256": file_sha256(some.images),
+        "labels_sha256": file_sha256(labels),
+        "files_sha256": files.hexdigest(),
+        "pixels_sha256": hashlib.sha256(digests[:, DIGEST_BYTES:].tobytes()).hexdigest(),
+        "skipped": [{"name": failure.name, "reason": failure.reason} for failure in done.failures],
+        "handled": dict(sorted(done.notes.items())),
+        **_levels(np.array(done.histogram)),
+    }
+
+
+def _levels(histogram: NDArray[np.int64]) -> dict[str, Any]:
+    """Mean and standard deviation of each channel, in levels 0..255, from whole numbers; None without pixels."""
+    pixels, value = int(histogram[0].sum()), np.arange(256)
+    if not pixels:
+        return {"mean": None, "std": None}
+    means = [int(channel @ value) / pixels for channel in histogram]
+    squares = [int(channel @ value**2) / pixels for channel in histogram]
+    deviations = [max(square - mean**2, 0.0) ** 0.5 for mean, square in zip(means, squares, strict=True)]
+    return {"mean": [round(mean, 4) for mean in means], "std": [round(deviation, 4) for deviation in deviations]}
+
+
+def _put_in_place(manifest: dict[str, Any], names: list[str], work: Path, out: Path) -> None:
+    """Move everything to where it belongs; the manifest last: it vouches for the arrays."""
+    (work / store.MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    files = [file(split) for split in names for file in (store.images_file, store.labels_file)]
+    for name in (*files, store.MANIFEST):
+        move_file(work / name, out / name)
+    shutil.rmtree(work / "scratch", ignore_errors=True)

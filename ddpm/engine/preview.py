@@ -35,11 +35,11 @@ def build_preview(
     Returns:
         A function that draws train.preview_images images, uint8 (count, height, width, channels).
     """
-    config, size = params.train, params.data.image_size
+    config, (height, width, channels) = params.train, params.data.shape
     index = torch.arange(config.preview_images, device=device)
     labels = index % params.model.num_classes if params.model.num_classes else None
     x_T = schedule.prior_scale * randomness.normal(
-        config.seed, "preview", 0, index, (params.data.channels, size, size)
+        config.seed, "preview", 0, index, (channels, height, width)
     ).contiguous(memory_format=memory_format(device, params.model.channels))
     steps = trailing(schedule, config.preview_steps)
 

@@ -7,19 +7,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ddpm.data.crops import CROPS
+from ddpm.data.crops import kernel_of
+from ddpm.data.store import LazyImages
 from ddpm.digest import file_sha256
 from ddpm.engine.features import feature_moments
 from ddpm.experiment.params import Params
 from ddpm.experiment.workspace import atomic_path
 from ddpm.metrics.features import EXTRACTORS, Extractor
 from ddpm.metrics.foreign import ForeignStatistics
-from ddpm.metrics.images import Features, StoredImages
+from ddpm.metrics.images import Features
 from ddpm.metrics.statistics import IDENTITY_KEYS, Statistics, features_file, save_statistics
 from ddpm.metrics.weights import CANONICAL_SHA256
 
 
-def require_enough(images: StoredImages, split: str) -> None:
+def require_enough(images: LazyImages, split: str) -> None:
     """Refuse a split that has no covariance.
 
     Raises:
@@ -102,8 +103,8 @@ def write_foreign(out: Path, foreign: ForeignStatistics, family: str, params: Pa
         "data_sha256": foreign.sha256,
         "source": f"foreign {foreign.kind}",
         "crop": params.data.crop,
-        "resample": CROPS[params.data.crop].kernel.name.lower(),
-        "size": params.data.image_size,
+        "resample": kernel_of(params.data.crop, params.data.resample).name.lower(),
+        "size": params.data.size,
         "split": params.data.train_split if params.reference.split == "train" else params.data.valid_split,
     }
     if foreign.features is not None:

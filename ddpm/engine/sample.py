@@ -82,7 +82,8 @@ def trajectories(
     schedule = build_schedule(checkpoint.schedule, device)
     ready = torch.compile(net) if sample.compile else net
     steps, settings = SPACINGS[sample.spacing](schedule, sample.steps), build_settings(sample)
-    shape = (checkpoint.data.channels, checkpoint.data.image_size, checkpoint.data.image_size)
+    height, width, channels = checkpoint.data.shape
+    shape = (channels, height, width)
     scale = max(1.0, schedule.path(steps[:1])[0].noise)  # prior_scale of the first step: not all spacings start at T
 
     def counted(x_t: Images, *others: Tensor | None) -> Tensor:
@@ -120,17 +121,17 @@ def narrow(net: nn.Module, dtype: torch.dtype) -> None:
             module.to(dtype)
 
 
-def block_images(image_size: int, batch: int, device: torch.device) -> int:
-    """How many images are always computed together; on a CPU a function of the image's size alone.
+def block_images(height: int, width: int, batch: int, device: torch.device) -> int:
+    """How many images are always computed together; on a CPU a function of the image alone.
 
     Args:
-        image_size: height and width.
+        height, width: of an image, in pixels.
         batch: `sample.batch`, which decides on a GPU.
         device: where the net is.
     """
     if device.type != "cpu":
         return batch
-    return min(max(CPU_BLOCK_PIXELS // image_size**2, 1), CPU_BLOCK_IMAGES)
+    return min(max(CPU_BLOCK_PIXELS // (height * width), 1), CPU_BLOCK_IMAGES)
 
 
 def sample_images(
@@ -153,11 +154,12 @@ def sample_images(
     if team.device.type == "cpu":
         keep_heap()
     first, last = chosen or (0, sample.num_images)
-    block = block_images(checkpoint.data.image_size, sample.batch, team.device)
+    height, width, channels = checkpoint.data.shape
+    block = block_images(height, width, sample.batch, team.device)
     batch = -(-sample.batch // block) * block
     draw = _drawing(checkpoint, sample, block, team.device)
     path, marks = work / "images.npy", work / "evaluations.npy"
-    shape = (last - first, checkpoint.data.image_size, checkpoint.data.image_size, checkpoint.data.channels)
+    shape = (last - first, height, width, channels)
     parts = spans(shape[0], batch, first % batch)
     before = np.load(marks, allow_pickle=False) if marks.is_file() else np.zeros(len(parts), np.int64)
     counts = fill_rows(

@@ -52,7 +52,6 @@ def describe(
         chosen: the images are the numbers first..last-1 of the set; None: they are the set.
     """
     first, last = chosen or (0, sample.num_images)
-    data = checkpoint.data
     return {
         **counts(first, last, evaluations),
         "sampler": sample.sampler,
@@ -60,7 +59,7 @@ def describe(
         "guidance_scale": sample.guidance_scale,
         "seed": sample.seed,
         "sample": sample.model_dump(exclude=SPEED),
-        "shape": [data.image_size, data.image_size, data.channels],
+        "shape": list(checkpoint.data.shape),
         "conditional": checkpoint.model.num_classes > 0,
         "trained_steps": checkpoint.step,
         "weights_sha256": file_sha256(weights),

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from ddpm.data.foreign import ForeignImages, as_array
+from ddpm.data.store import LazyImages
 from ddpm.engine.distributed import Team
 from ddpm.engine.rows import Tick
 from ddpm.engine.seed0 import flipped, through_jpeg_grids
@@ -39,6 +40,6 @@ def sample_array(
     return images[:count], name
 
 
-def real_images(images: StoredImages, features: str) -> StoredImages:
+def real_images(images: LazyImages, features: str) -> LazyImages:
     """Real images as an extractor's reference wants them: mirrored by a coin under `seed0`, else as they are."""
     return flipped(images, np.arange(len(images))) if features == SEED0 else images

@@ -39,7 +39,8 @@ def assemble(weights: Weights, layout: Layout, chain: Chain, params: Params, pla
     if layout.out_channels != outputs:
         rule = "must be in_channels, or twice that with variance_type learned_range"
         raise ValueError(f"{place}: out_channels {rule}, got {layout.out_channels} for {layout.in_channels}")
-    data = {"image_size": layout.image_size, "channels": layout.in_channels}
+    height, width = layout.image_size
+    data = {"image_size": height, "image_width": 0 if width == height else width, "channels": layout.in_channels}
     schedule = {"process": "chain", "kind": chain.kind, "T": chain.T, "beta_1": chain.beta_1, "beta_T": chain.beta_T}
     schedule |= {"rescale": False, "zero_terminal_snr": chain.zero_terminal_snr}
     objective = {
@@ -69,7 +70,7 @@ def layout_of(checkpoint: Checkpoint) -> Layout:
     """The net of a checkpoint in the terms of foreign formats; options that none of them knows are not looked at."""
     data, model = checkpoint.data, checkpoint.model
     return Layout(
-        image_size=data.image_size,
+        image_size=data.shape[:2],
         in_channels=data.channels,
         out_channels=data.channels * (2 if checkpoint.objective.variance == "learned" else 1),
         channels=model.channels,

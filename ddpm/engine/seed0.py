@@ -13,11 +13,13 @@ from PIL import Image
 
 from ddpm import randomness
 from ddpm.data.grids import Grid, cut, lay
+from ddpm.data.store import LazyImages
 
 CHROMA_HALVED = 2
 """PIL's name for 4:2:0."""
 
 WHITE = 255
+BLOCK_IMAGES = 1024
 
 
 def through_jpeg_grids(
@@ -57,7 +59,7 @@ def through_jpeg_grids(
     return read_back
 
 
-def flipped(images: NDArray[np.uint8], numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
+def flipped(images: LazyImages, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
     """Flip real images left-right with probability 1/2, as KimRass/DDPM does before it takes their features.
 
     There the flips change from run to run; here each is a function of the image's number alone.
@@ -74,7 +76,12 @@ def flipped(images: NDArray[np.uint8], numbers: NDArray[np.int64]) -> NDArray[np
         raise ValueError(f"flips: must have one number for each of {len(images)} images, got shape {numbers.shape}")
     index = torch.from_numpy(numbers.astype(np.int64))  # a copy, because the array may be read-only
     mirrored = (randomness.uniform(0, "seed0 flip", 0, index, 1) < 0.5).numpy().reshape(-1, 1, 1, 1)
-    return np.where(mirrored, images[:, :, ::-1], images)
+    found = np.empty(images.shape, dtype=np.uint8)
+    for first in range(0, len(images), BLOCK_IMAGES):
+        block = slice(first, first + BLOCK_IMAGES)
+        some = np.asarray(images[block])
+        found[block] = np.where(mirrored[block], some[:, :, ::-1], some)
+    return found
 
 
 def _through_jpeg(sheet: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
@@ -84,7 +91,7 @@ def _through_jpeg(sheet: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
         return np.array(image, dtype=np.uint8)
 
 
-def _require_rgb(images: NDArray[np.uint8]) -> None:
+def _require_rgb(images: LazyImages) -> None:
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or images.size == 0:
         raise ValueError(
             f"KimRass/DDPM: its protocol is for uint8 images (N, height, width, 3), got {images.dtype} {images.shape}; "

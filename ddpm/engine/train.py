@@ -225,11 +225,11 @@ def require_data(params: Params, folder: Path, train_split: Split, valid_split: 
     Raises:
         ValueError: the first rule that is broken.
     """
-    expected = (params.data.image_size, params.data.image_size, params.data.channels)
+    expected = params.data.shape
     for name, split in (("train", train_split), ("valid", valid_split)):
         if split.images.shape[1:] != expected:
             raise ValueError(
-                f"{folder}/{name}.npy: images must be {expected} (data.image_size, data.image_size, data.channels), "
+                f"{folder}/{name}.npy: images must be {expected} (height, width, channels of section data), "
                 f"got {split.images.shape[1:]}; run `python -m ddpm prepare`"
             )
     if len(train_split.images) == 0:

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from ddpm.data.store import Split
+from ddpm.data.store import LazyImages, Split
 from ddpm.diffusion.denoiser import Denoiser, clip, denoiser
 from ddpm.diffusion.schedule import Schedule
 from ddpm.engine.batches import to_images
@@ -43,14 +42,13 @@ def unguided(checkpoint: Checkpoint, device: torch.device, clip_x0: bool) -> tup
     return schedule, build
 
 
-def require_images(checkpoint: Checkpoint, images: NDArray[np.uint8], num_images: int, place: Path | str) -> None:
+def require_images(checkpoint: Checkpoint, images: LazyImages, num_images: int, place: Path | str) -> None:
     """Refuse images that the checkpoint's net cannot take, or fewer than are asked for.
 
     Raises:
         ValueError: the first rule that is broken.
     """
-    size = checkpoint.data.image_size
-    shape = (size, size, checkpoint.data.channels)
+    shape = checkpoint.data.shape
     if images.dtype != np.uint8 or images.shape[1:] != shape:
         raise ValueError(
             f"{place}: must hold uint8 images of {shape} like those of the checkpoint, "

@@ -17,6 +17,7 @@ def protocol_is_kept(data: DataParams, reference: ReferenceParams, evaluate: Eva
     demanded = {
         "data.source": (data.source, (protocol.source,)),
         "data.crop": (data.crop, (protocol.crop,)),
+        "data.resample": (data.resample, ("crop",)),
         "data.train_split": (data.train_split, (protocol.split,)),
         "reference.split": (reference.split, ("train",)),
         "reference.features": (reference.features, protocol.features),

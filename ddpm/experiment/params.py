@@ -21,15 +21,46 @@ class Section(BaseModel):
 
 
 class DataParams(Section):
-    """What the images are and how they were cropped; read by `prepare`."""
+    """What the images are, how they are cropped and stored; read by `prepare`.
 
-    source: Literal["digits", "celeba", "cifar10"]
-    crop: Literal["none", "ddim-128", "scoresde-140", "squash", "short-side"]
+    image_size is the height; image_width is 0 for square images.
+    """
+
+    source: Literal[
+        "digits",
+        "celeba",
+        "celeba-hq",
+        "cifar10",
+        "cifar100",
+        "mnist",
+        "fashion-mnist",
+        "lsun",
+        "folder",
+        "huggingface",
+        "arrays",
+    ]
+    name: str = Field(pattern=r"^\w[\w.-]*$")
+    crop: Literal["none", "ddim-128", "scoresde-140", "squash", "short-side", "adm"]
+    resample: Literal["crop", "bilinear", "bicubic", "lanczos", "box"]
     image_size: int = Field(ge=4, le=1024)
+    image_width: int = Field(ge=0, le=1024)
     channels: Literal[1, 3]
     train_split: str = Field(min_length=1)
     valid_split: str = Field(min_length=1)
     labels: str = Field(min_length=1)
+    on_error: Literal["stop", "skip"]
+    store: Literal["array", "encoded"]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of an image: (height, width, channels)."""
+        return self.image_size, self.image_width or self.image_size, self.channels
+
+    @property
+    def size(self) -> int | list[int]:
+        """As manifests and references have it: the side of square images, [height, width] of others."""
+        height, width, _ = self.shape
+        return height if height == width else [height, width]
 
 
 class ReferenceParams(Section):

@@ -19,6 +19,8 @@ from ddpm.experiment.training_rules import TRAINING
 
 NORM_GROUPS = 32
 """Groups of every GroupNorm in the net (Ho et al. 2020)."""
+LEAST_WIDTH = 4
+"""In pixels, as of the height; 0 says square, so the field cannot."""
 
 
 FROM_PURE_NOISE = ("ddpm", "ddim", "dpmpp-2m", "dpmpp-2m-sde", "unipc", "euler", "heun")
@@ -125,10 +127,13 @@ def _widths(model: ModelParams) -> list[str]:
 
 def _resolutions(data: DataParams, model: ModelParams) -> list[str]:
     lines, levels = [], len(model.multipliers)
-    size, factor = data.image_size, 2 ** (levels - 1)
-    if size % factor:
-        lines.append(f"data.image_size must be divisible by {factor} for {levels} model.multipliers, got {size}")
-    reached = [size // 2**level for level in range(levels)]
+    factor = 2 ** (levels - 1)
+    for name, side in (("image_size", data.image_size), ("image_width", data.image_width)):
+        if side % factor:
+            lines.append(f"data.{name} must be divisible by {factor} for {levels} model.multipliers, got {side}")
+    if 0 < data.image_width < LEAST_WIDTH:
+        lines.append(f"data.image_width must be 0 (square) or at least {LEAST_WIDTH}, got {data.image_width}")
+    reached = [data.image_size // 2**level for level in range(levels)]
     for name in ("attention", "linear_attention"):
         for resolution in getattr(model, name):
             if resolution not in reached:
@@ -161,6 +166,8 @@ def _digits(data: DataParams, model: ModelParams) -> list[str]:
         lines.append(f"data.crop must be none for digits, got {data.crop}")
     if data.channels != 1:
         lines.append(f"data.channels must be 1 for digits, got {data.channels}")
+    if data.image_width not in {0, data.image_size}:
+        lines.append(f"data.image_width must be 0 for digits, got {data.image_width}")
     if data.labels == "digit" and model.num_classes not in {0, 10}:
         lines.append(f"model.num_classes must be 0 or 10 for digits, got {model.num_classes}")
     return lines

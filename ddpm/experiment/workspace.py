@@ -5,6 +5,7 @@ because DVC may have linked it to its cache. Contract 6: a stage's unfinished st
 `work/<stage>/<fingerprint>/`, locked with flock, and goes away when the stage succeeds.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -57,6 +58,19 @@ def copy_file(source: Path, path: Path) -> None:
     """Put a copy of `source` at `path` atomically."""
     with atomic_path(path) as temporary:
         shutil.copyfile(source, temporary)
+
+
+def move_file(source: Path, path: Path) -> None:
+    """Put `source` in the place of `path` atomically; between two disks it is copied first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.replace(source, path)  # noqa: PTH105  (the contract names os.replace)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        copy_file(source, path)
+        source.unlink()
+    _sync_folder(path.parent)
 
 
 @contextmanager

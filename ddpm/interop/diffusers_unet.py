@@ -88,7 +88,7 @@ def layout_from(config: Mapping[str, Any], image_size: int | None, place: str) -
 
     Args:
         config: the content of config.json.
-        image_size: what the user says; needed where the file is silent.
+        image_size: the side of square images, as the user says; needed where the file is silent.
         place: the file, for messages.
 
     Raises:
@@ -133,8 +133,9 @@ def config_from(layout: Layout) -> dict[str, Any]:
     levels = range(len(layout.multipliers))
     attends = [level in layout.attention for level in levels]
     widths = [layout.channels * multiplier for multiplier in layout.multipliers]
+    height, width = layout.image_size
     return DEFAULTS | {
-        "sample_size": layout.image_size,
+        "sample_size": height if height == width else [height, width],
         "in_channels": layout.in_channels,
         "out_channels": layout.out_channels,
         "freq_shift": _key_of(FREQUENCIES, layout.time_features),
@@ -179,15 +180,17 @@ def _attention(settings: Mapping[str, Any], place: str) -> tuple[int, ...]:
     return levels
 
 
-def _image_size(found: Any, given: int | None, place: str) -> int:
-    size = found[0] if isinstance(found, list) and len(set(found)) == 1 else found
-    if size is None and given is None:
+def _image_size(found: Any, given: int | None, place: str) -> tuple[int, int]:
+    """Height and width; a file has one number for both, or both."""
+    size = given if found is None else found
+    if size is None:
         raise ValueError(f"{place}: sample_size must be given, got null; say it with --image-size")
-    if size is not None and not isinstance(size, int):
-        _refuse(place, "sample_size", "one number, for square images", found)
-    if given is not None and size not in (None, given):
+    sides = size if isinstance(size, list) else [size, size]
+    if len(sides) != 2 or not all(isinstance(side, int) for side in sides):
+        _refuse(place, "sample_size", "a number, or height and width", found)
+    if given is not None and sides != [given, given]:
         raise ValueError(f"--image-size must be {size} as {place} says, got {given}; leave it out")
-    return int(size or given or 0)
+    return sides[0], sides[1]
 
 
 def _key_of(table: Mapping[Any, str], value: str) -> Any:

@@ -26,7 +26,7 @@ class Layout:
         dropout: in the residual blocks, while training.
     """
 
-    image_size: int
+    image_size: tuple[int, int]
     in_channels: int
     out_channels: int
     channels: int
@@ -44,8 +44,8 @@ class Layout:
 
     @property
     def resolutions(self) -> list[int]:
-        """Where it attends, as `model.attention` has it."""
-        return [self.image_size >> level for level in self.attention]
+        """The heights at which it attends, as `model.attention` has it."""
+        return [self.image_size[0] >> level for level in self.attention]
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class Shape:
     def plain(
         self, image_size: int, time_features: str, downsample_padding: str, norm_eps: float, dropout: float
     ) -> Layout:
-        """The net of this shape with one head, an added embedding, and no labels."""
+        """The net of this shape for square images, with one head, an added embedding, and no labels."""
         return Layout(
-            image_size=image_size,
+            image_size=(image_size, image_size),
             in_channels=self.in_channels,
             out_channels=self.in_channels,
             channels=self.channels,

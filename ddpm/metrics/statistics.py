@@ -37,6 +37,13 @@ class Statistics:
     num_images: int
     identity: Mapping[str, Any]
 
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width of the images; `size` in the identity is one number where they are equal."""
+        size = self.identity["size"]
+        height, width = (size, size) if isinstance(size, int) else size
+        return height, width
+
 
 def save_statistics(
     file: Path | IO[bytes],

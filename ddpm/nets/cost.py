@@ -100,7 +100,7 @@ def run_on_meta(net: UNet, batch: int) -> Tensor:
         for name, tensor in net.named_parameters()
     }
     shapes |= {name: torch.empty(tensor.shape, device=meta) for name, tensor in net.named_buffers()}
-    x_t = torch.empty(batch, net.in_channels, net.image_size, net.image_size, device=meta)
+    x_t = torch.empty(batch, net.in_channels, *net.image_size, device=meta)
     labels = torch.zeros(batch, dtype=torch.int64, device=meta) if net.num_classes > 0 else None
     keys = torch.zeros(batch, dtype=torch.int64, device=meta)
     output: Tensor = functional_call(net, shapes, (x_t, torch.ones(batch, device=meta), labels, keys))

@@ -26,15 +26,20 @@ CHOICES = {
 
 
 def check_shape(
-    in_channels: int, image_size: int, channels: int, multipliers: Sequence[int], blocks: int, num_classes: int
+    in_channels: int,
+    image_size: tuple[int, int],
+    channels: int,
+    multipliers: Sequence[int],
+    blocks: int,
+    num_classes: int,
 ) -> None:
     """Refuse numbers of which no U-Net can be built.
 
     Raises:
-        ValueError: a count is below 1, `image_size` cannot be halved often enough, or the widths do not divide into
+        ValueError: a count is below 1, height or width cannot be halved often enough, or the widths do not divide into
             norm groups.
     """
-    counts = {"in_channels": in_channels, "image_size": image_size, "channels": channels, "blocks": blocks}
+    counts = {"in_channels": in_channels, "image_size": min(image_size), "channels": channels, "blocks": blocks}
     counts |= {f"multipliers[{level}]": multiplier for level, multiplier in enumerate(multipliers)}
     for name, value in counts.items():
         if value < 1:
@@ -44,17 +49,18 @@ def check_shape(
     if not multipliers:
         raise ValueError("UNet: multipliers must name at least one level, got none; [1] is a net of one resolution")
     factor = 2 ** (len(multipliers) - 1)
-    if image_size % factor != 0:
-        above = (image_size // factor + 1) * factor
-        rule = f"image_size must be divisible by {factor}, to be halved between {len(multipliers)} levels"
-        raise ValueError(f"UNet: {rule}, got {image_size}; choose {above}, or fewer multipliers")
+    for side in image_size:
+        if side % factor != 0:
+            above = (side // factor + 1) * factor
+            rule = f"image_size must be divisible by {factor}, to be halved between {len(multipliers)} levels"
+            raise ValueError(f"UNet: {rule}, got {side}; choose {above}, or fewer multipliers")
     if channels % NORM_GROUPS != 0:
         above = (channels // NORM_GROUPS + 1) * NORM_GROUPS
         rule = f"channels must be divisible by {NORM_GROUPS}, the number of norm groups"
         raise ValueError(f"UNet: {rule}, got {channels}; choose {above}")
 
 
-def check_options(options: Options, image_size: int) -> None:
+def check_options(options: Options, image_size: tuple[int, int]) -> None:
     """Refuse options without a meaning.
 
     Raises:
@@ -68,13 +74,13 @@ def check_options(options: Options, image_size: int) -> None:
         raise ValueError(f"UNet: norm_eps must be positive, got {options.norm_eps}; Ho et al. (2020) have 1e-6")
     if options.head_channels < 0:
         raise ValueError(f"UNet: head_channels must not be negative, got {options.head_channels}; 0 counts heads")
-    if options.padding == "circular" and image_size < options.stem // 2:
+    if options.padding == "circular" and min(image_size) < options.stem // 2:
         rule = f"image_size must be at least {options.stem // 2} for a circular stem of {options.stem}"
-        raise ValueError(f"UNet: {rule}, got {image_size}; choose stem 3")
+        raise ValueError(f"UNet: {rule}, got {min(image_size)}; choose stem 3")
 
 
 def check_attention(
-    image_size: int, channels: int, multipliers: Sequence[int], attention: Sequence[int], heads: int, options: Options
+    height: int, channels: int, multipliers: Sequence[int], attention: Sequence[int], heads: int, options: Options
 ) -> None:
     """Refuse attention where there is nothing to attend to, or that cannot be split into heads.
 
@@ -83,7 +89,7 @@ def check_attention(
     """
     if heads < 1:
         raise ValueError(f"UNet: heads must be at least 1, got {heads}; choose a positive number")
-    sizes = [image_size >> level for level in range(len(multipliers))]
+    sizes = [height >> level for level in range(len(multipliers))]
     for name, listed in (("attention", attention), ("linear_attention", options.linear_attention)):
         for size in listed:
             if size not in sizes:

@@ -26,13 +26,14 @@ class UNet(nn.Module):
 
     Args:
         in_channels: of the input: 1 gray, 3 color, twice that with self-conditioning.
-        image_size: height and width; divisible by 2^(levels - 1), because every level halves it.
+        image_size: height and width, one number where they are equal; both divisible by 2^(levels - 1), because every
+            level halves them.
         channels: width of the first level; a multiple of 32, the number of norm groups. A level of width 32 never
             learns the time if that is added: where a group is one channel, the norm removes all that the embedding
             adds. With scale-shift conditioning it does.
         multipliers: width of each level over `channels`, finest level first.
         blocks: residual blocks a level on the way down; the way up has one more.
-        attention: resolutions with attention after each block; the middle always has it.
+        attention: resolutions with attention after each block, named by their height; the middle always has it.
         heads: of every attention, linear ones too, unless options.head_channels says how wide a head is.
         dropout: probability, in the residual blocks; acts only when keys are passed.
         num_classes: 0 for a net without labels; otherwise labels are 0..num_classes-1, num_classes is the null label.
@@ -46,7 +47,7 @@ class UNet(nn.Module):
     def __init__(
         self,
         in_channels: int,
-        image_size: int,
+        image_size: int | tuple[int, int],
         channels: int,
         multipliers: Sequence[int],
         blocks: int,
@@ -58,13 +59,14 @@ class UNet(nn.Module):
         options: Options = PLAIN,
     ) -> None:
         super().__init__()
-        check_shape(in_channels, image_size, channels, multipliers, blocks, num_classes)
-        check_options(options, image_size)
-        check_attention(image_size, channels, multipliers, attention, heads, options)
-        self.in_channels, self.image_size, self.num_classes = in_channels, image_size, num_classes
+        height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+        check_shape(in_channels, (height, width), channels, multipliers, blocks, num_classes)
+        check_options(options, (height, width))
+        check_attention(height, channels, multipliers, attention, heads, options)
+        self.in_channels, self.image_size, self.num_classes = in_channels, (height, width), num_classes
         embedding_channels = 4 * channels
         parts = Parts(embedding_channels, attention, heads, dropout, options)
-        sizes = [image_size >> level for level in range(len(multipliers))]
+        sizes = [height >> level for level in range(len(multipliers))]
         widths = [channels * multiplier for multiplier in multipliers]
 
         self.conv_in = options.conv(in_channels, channels, options.stem)
@@ -86,7 +88,7 @@ class UNet(nn.Module):
         """Run the net.
 
         Args:
-            x_t: (batch, in_channels, image_size, image_size).
+            x_t: (batch, in_channels, height, width).
             t: (batch,), the net's own time, embedded as it comes; Ho et al. count it 0..T-1. It may be fractional.
             labels: (batch,), for a net with classes and only for such.
             dropout_keys: (batch,), one random 32-bit number per sample and step; None: no dropout.
@@ -94,21 +96,21 @@ class UNet(nn.Module):
         Raises:
             ValueError: the image is not of the shape the net was built for, or labels are missing or superfluous.
         """
-        shape = (self.in_channels, self.image_size, self.image_size)
+        shape = (self.in_channels, *self.image_size)
         if x_t.shape[1:] != shape:
             rule = f"x_t must be (batch, {', '.join(map(str, shape))})"
             raise ValueError(f"UNet: {rule}, got {tuple(x_t.shape)}; resize or rebuild")
         # Every block would begin with a swish of the same embedding: done once, here.
         embedding = F.silu(self.embed(t, labels))  # (b, 4 channels)
-        h = self.conv_in(x_t)  # (b, channels, image_size, image_size)
+        h = self.conv_in(x_t)  # (b, channels, height, width)
         skips = [h if self.norm_in is None else swish(self.norm_in(h))]
         for level in self.down:
             skips += level(skips[-1], embedding, dropout_keys)
-        h = self.middle_block_1(skips[-1], embedding, dropout_keys)  # (b, c_last, smallest, smallest)
+        h = self.middle_block_1(skips[-1], embedding, dropout_keys)  # (b, c_last, lowest, narrowest)
         h = self.middle_block_2(self.middle_attention(h), embedding, dropout_keys)
         for level in self.up:
             h = level(h, skips, embedding, dropout_keys)
-        y: Tensor = self.conv_out(swish(self.norm_out(h)))  # (b, out_channels, image_size, image_size)
+        y: Tensor = self.conv_out(swish(self.norm_out(h)))  # (b, out_channels, height, width)
         return y
 
     def embed(self, t: Steps, labels: Labels | None) -> Embeddings:

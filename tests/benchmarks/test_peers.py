@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers.models.resnet import ResnetBlock2D
 
-from benchmarks.loops import LUCIDRAINS, NUM_IMAGES, Candidate, build, load_recipe, made_up
+from benchmarks.loops import DIFFUSERS, LUCIDRAINS, NUM_IMAGES, OURS, Candidate, build, load_recipe, made_up
 from benchmarks.peers import count_macs, diffusers_loop, diffusers_net, lucidrains_loop, lucidrains_net, nearest_width
 from ddpm.engine.build import build_net
 from ddpm.nets import cost
@@ -27,6 +27,18 @@ def test_the_three_nets_have_one_size(recipe: str, parameters: int, width: int, 
         assert cost.count_parameters(lucidrains_net(params, width)) == theirs
     assert abs(theirs / parameters - 1) < 0.02
     assert count_macs(diffusers_net, params) == pytest.approx(cost.count_macs(ours), rel=1e-3)
+
+
+def test_images_need_not_be_square(tiny, tmp_path):
+    params = load_recipe("cifar10", 16, [*tiny, "data.image_width=16"], CPU)
+    split = made_up(params)
+    assert split.images.shape == (NUM_IMAGES, 8, 16, 3)
+    square = load_recipe("cifar10", 16, tiny, CPU)
+    for who in (OURS, DIFFUSERS, LUCIDRAINS):
+        candidate = Candidate(who, "float32", "contiguous")
+        loop = build(candidate, params, split, CPU, tmp_path)
+        loop.step()
+        assert loop.macs == pytest.approx(2 * build(candidate, square, split, CPU, tmp_path).macs, rel=0.05)
 
 
 @pytest.mark.parametrize(("precision", "layout"), [("float32", "contiguous"), ("bf16", "channels_last")])

@@ -32,6 +32,14 @@ def test_both_nets_are_one(tiny):
         pipelines.diffusers_twin = twin
 
 
+def test_images_need_not_be_square(tiny):
+    params = load_recipe("cifar10", 0, [*tiny, *SHORT, "data.image_width=16"], CPU)
+    checkpoint = random_checkpoint(params)
+    assert difference(params, checkpoint) < 1e-4
+    for who in (OURS, DIFFUSERS):
+        assert build(Way(who, "float32"), params, checkpoint, CPU).draw().shape == (3, 8, 16, 3)
+
+
 @pytest.mark.parametrize("way", [Way(OURS, "float32"), Way(DIFFUSERS, "float32"), Way(DIFFUSERS, "bf16")])
 def test_a_way_draws_a_batch_with_one_evaluation_a_step(tiny, way: Way):
     params = load_recipe("cifar10", 0, [*tiny, *SHORT], CPU)

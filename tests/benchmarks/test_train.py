@@ -174,6 +174,15 @@ def test_scaling_has_a_row_for_every_size_once(words, tmp_path):
     assert result.output.count("not measured") == 3  # the memory of a CPU
 
 
+def test_scaling_takes_the_shape_of_the_recipe_and_squares(words, tmp_path):
+    sizes = ["--batches", "2", "--sizes", "8", "--batch", "2", "--device", "cpu", "--rounds", "1"]
+    arguments = [*sizes, *words, "-S", "data.image_width=16", "-S", "train.precision=float32", "--out", str(tmp_path)]
+    result = CliRunner().invoke(scaling.main, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert [(each["image_size"], each["image_width"]) for each in written(tmp_path)["rows"]] == [(8, 16), (8, 8)]
+    assert "8x16" in result.output
+
+
 def test_parts_add_up_to_no_more_than_the_run(tiny):
     params = load_recipe("quick", 4, [*tiny, "model.attention=[4]"], CPU)
     shares = parts.run_parts(params, CPU, steps=8, log_every=4, checkpoint_every=4)

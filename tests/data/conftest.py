@@ -4,11 +4,13 @@ import io
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from ddpm.data import decode as decoding
+from ddpm.experiment.params import DataParams
 
 FRAME = (178, 218)
 
@@ -62,19 +64,31 @@ def celeba(tmp_path: Path, jpegs: dict[str, bytes]) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def data_params() -> Callable[..., SimpleNamespace]:
+def data_params() -> Callable[..., DataParams]:
     """The section `data` of the parameters, for CelebA unless told otherwise."""
 
-    def make(**changes: object) -> SimpleNamespace:
+    def make(**changes: object) -> DataParams:
         section = {
             "source": "celeba",
+            "name": "celeba",
             "crop": "ddim-128",
+            "resample": "crop",
             "image_size": 16,
+            "image_width": 0,
             "channels": 3,
             "train_split": "train",
             "valid_split": "valid",
             "labels": "none",
+            "on_error": "stop",
+            "store": "array",
         }
-        return SimpleNamespace(**(section | changes))
+        return DataParams.model_validate(section | changes)
 
     return make
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twelve photographs are enough for several processes."""
+    monkeypatch.setattr(decoding, "CHUNK_IMAGES", 2)
+    monkeypatch.setattr(decoding, "SPREAD_CHUNKS", 2)

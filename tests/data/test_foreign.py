@@ -3,6 +3,7 @@
 import io
 import stat
 import struct
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -77,6 +78,15 @@ def archive(path: Path, images: np.ndarray) -> Path:
     return packed(path / "a.zip", pngs(images, "samples/") | {"__MACOSX/samples/._0.png": b"x", "empty/": b""})
 
 
+def tarred(path: Path, images: np.ndarray) -> Path:
+    with tarfile.open(path / "a.tar", "w") as tar:
+        for name, content in pngs(images, "./samples/").items():
+            about = tarfile.TarInfo(name)
+            about.size = len(content)
+            tar.addfile(about, io.BytesIO(content))
+    return path / "a.tar"
+
+
 FORMS = {
     npy: "uint8 npy",
     npz: "npz",
@@ -84,6 +94,7 @@ FORMS = {
     folder: "png folder",
     nested: "png folder",
     archive: "png zip",
+    tarred: "png tar",
 }
 
 
@@ -248,7 +259,7 @@ def test_links_to_folders_are_refused_and_links_to_files_followed(images, tmp_pa
 @pytest.mark.parametrize("name", ["/0.png", "../0.png", "a/../../0.png", "C:0.png", "a\\0.png"])
 def test_zips_that_point_outside_are_refused(name, images, tmp_path):
     path = packed(tmp_path / "a.zip", {name: encoded(images[0])})
-    with pytest.raises(ValueError, match=r"entries must lie inside the zip, got .*; pack it with relative names"):
+    with pytest.raises(ValueError, match=r"entries must lie inside the archive, got .*; pack it with relative names"):
         open_images(path)
 
 
@@ -281,8 +292,12 @@ def test_zips_must_be_whole_and_unambiguous(images, tmp_path):
 def test_paths_that_hold_no_images_are_refused(images, tmp_path):
     with pytest.raises(ValueError, match="got no such file or folder"):
         open_images(tmp_path / "absent")
-    (tmp_path / "a.tar").touch()
-    with pytest.raises(ValueError, match=r"an \.npy, an \.npz, or one PNG or JPEG sheet with its grid, got a\.tar"):
+    (tmp_path / "a.gz").touch()
+    with pytest.raises(ValueError, match=r"an \.npy, an \.npz, or one PNG or JPEG sheet with its grid, got a\.gz"):
+        open_images(tmp_path / "a.gz")
+    with tarfile.open(tmp_path / "a.tar", "w:gz"):
+        pass
+    with pytest.raises(ValueError, match=r"a\.tar: an archive of pictures must be .* got a compressed tar; unpack it$"):
         open_images(tmp_path / "a.tar")
     write(tmp_path, pngs(images[:1]))
     with pytest.raises(ValueError, match=r"got 0\.png; give the grid"):

@@ -153,7 +153,7 @@ def test_what_cannot_be_measured_is_refused_before_anything_is_drawn(folder, pro
     large = tiny("data.image_size=16", "model.multipliers=[1]", "model.attention=[]")
     save_checkpoint(folder / "large.safetensors", net(large, 4))
     with pytest.raises(
-        ValueError, match=r"large.safetensors: images must be 8x8 like the reference, got 16; name anoth"
+        ValueError, match=r"large.safetensors: images must be 8x8 like the reference, got 16x16; name anoth"
     ):
         choose.find_candidates(folder, protocol, TEAM)
     (folder / "damaged.safetensors").write_bytes(b"")

@@ -147,6 +147,7 @@ MANIFEST = {"crop": "ddim-128", "resample": "bilinear", "size": 8}
         ("ddim-128", {"features": "pixels"}, None, "features of the reference must be inception or pytorch-fid"),
         ("own", {"crop": "squash"}, MANIFEST, "held-out images: crop must be squash as in the reference, got ddim-128"),
         ("own", {"resample": "box"}, MANIFEST, "held-out images: resample must be box"),
+        ("own", {"size": [8, 16]}, MANIFEST, "held-out images: size must be [8, 16] as in the reference, got 8; name"),
     ],
 )
 def test_what_was_measured_otherwise_is_refused(name, reference, manifest, message):

@@ -34,10 +34,10 @@ def test_recipes_build(path):
     params = load(path)
     with torch.device("meta"):
         net = build_net(params.data, params.model, params.objective)
-    assert net(torch.empty(2, params.data.channels, params.data.image_size, params.data.image_size, device="meta"),
-               torch.empty(2, device="meta"),
-               torch.zeros(2, dtype=torch.long, device="meta") if params.model.num_classes else None).shape[1:] == (
-        params.data.channels, params.data.image_size, params.data.image_size)  # fmt: skip
+    height, width, channels = params.data.shape
+    x_t, t = torch.empty(2, channels, height, width, device="meta"), torch.empty(2, device="meta")
+    labels = torch.zeros(2, dtype=torch.long, device="meta") if params.model.num_classes else None
+    assert net(x_t, t, labels).shape == x_t.shape
     assert build_schedule(params.schedule, torch.device("cpu")).T == params.schedule.T
     assert describe(path).startswith(f"{path.stem}: ")
 

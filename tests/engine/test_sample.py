@@ -110,8 +110,8 @@ def test_images_of_one_block_are_computed_together_always(small_blocks, tiny, tm
     ("image_size", "images"), [(4, 64), (8, 64), (16, 64), (32, 16), (64, 4), (100, 1), (128, 1), (1024, 1)]
 )
 def test_the_block_follows_from_the_image_on_a_cpu_and_from_the_batch_elsewhere(image_size, images):
-    assert {engine.block_images(image_size, batch, CPU) for batch in (1, 7, 500)} == {images}
-    assert engine.block_images(image_size, 7, torch.device("cuda")) == 7
+    assert {engine.block_images(image_size, image_size, batch, CPU) for batch in (1, 7, 500)} == {images}
+    assert engine.block_images(image_size, image_size, 7, torch.device("cuda")) == 7
 
 
 @pytest.mark.filterwarnings("ignore:precision bf16")

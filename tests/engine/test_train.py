@@ -177,7 +177,7 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(tiny, splits, tmp_path, dam
     damaged = {
         "cut": content[:5000],
         "header": b"\xff" * 8 + content[8:],
-        "foreign": content.replace(b"ddpm-2", b"ddpm-9"),
+        "foreign": content.replace(b"ddpm-3", b"ddpm-9"),
     }
     path.unlink() if damage == "missing" else path.write_bytes(damaged[damage])
     with pytest.raises(

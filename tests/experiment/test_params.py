@@ -70,6 +70,13 @@ REFUSED = [
         ["data.image_size=18", "model.attention=[]"],
         "data.image_size must be divisible by 4 for 3 model.multipliers, got 18",
     ),
+    (["data.image_width=18"], "data.image_width must be divisible by 4 for 3 model.multipliers, got 18"),
+    (["data.image_width=2"], "data.image_width must be 0 (square) or at least 4, got 2"),
+    (["data.image_width=32"], "data.image_width must be 0 for digits, got 32"),
+    (
+        ["data.image_width=32", "model.attention=[32]"],
+        "model.attention must list resolutions that the image reaches [16, 8, 4], got 32",
+    ),
     (["model.multipliers=[1, 0]", "model.attention=[]"], "model.multipliers must be at least 1 each, got [1, 0]"),
     (["data.labels=none"], "data.labels must name labels when model.num_classes is 10, got none"),
     (["model.num_classes=3"], "model.num_classes must be 0 or 10 for digits, got 3"),
@@ -162,6 +169,14 @@ def test_edited_files_are_refused_with_the_place(tmp_path, edit, message):
 def test_a_missing_file_says_how_to_make_one(tmp_path):
     with pytest.raises(ValueError, match="no such parameter file; write one with `python -m ddpm recipe quick`"):
         P.load(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("width", "shape", "size"), [(0, (16, 16, 1), 16), (16, (16, 16, 1), 16), (32, (16, 32, 1), [16, 32])]
+)
+def test_an_image_is_square_unless_its_width_is_said(width, shape, size):
+    data = P.load(QUICK).data.model_copy(update={"image_width": width})
+    assert (data.shape, data.size) == (shape, size)
 
 
 @pytest.mark.parametrize("value", ["1e-05", "1e-5", "0.00001", "1.0e-05"])

@@ -70,11 +70,12 @@ def foreign(settings: dict[str, Any], seed: int = 1) -> Any:
     return randomize(UNet2DModel(**settings), seed)
 
 
-def batch(settings: dict[str, Any], count: int = 2, size: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+def batch(settings: dict[str, Any], count: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
     """Images and their times, 0 among them."""
     generator = torch.Generator().manual_seed(2)
-    size = size or settings["sample_size"]
-    images = torch.randn(count, settings.get("in_channels", 3), size, size, generator=generator)
+    size = settings["sample_size"]
+    height, width = size if isinstance(size, list) else (size, size)
+    images = torch.randn(count, settings.get("in_channels", 3), height, width, generator=generator)
     return images, torch.tensor([731, 0, 999, 1])[:count]
 
 

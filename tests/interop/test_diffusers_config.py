@@ -44,7 +44,7 @@ def refused(folder, params, words):
         ("block_out_channels", [32, 64, 64], "down_block_types must be one for each of 3 block_out_channels"),
         ("down_block_types", ["DownBlock2D", "SkipDownBlock2D"], "down_block_types must be DownBlock2D or AttnDown"),
         ("up_block_types", ["UpBlock2D", "UpBlock2D"], "up_block_types must be the mirror image of down_block_types"),
-        ("sample_size", [8, 16], r"sample_size must be one number, for square images to be imported, got \[8, 16\]"),
+        ("sample_size", [8, 8, 3], r"sample_size must be a number, or height and width .* got \[8, 8, 3\]"),
         ("sample_size", None, "sample_size must be given, got null; say it with --image-size"),
         ("sample_size", 2, "data.image_size must be greater than or equal to 4, got 2"),
         ("in_channels", 4, "out_channels must be in_channels"),
@@ -76,10 +76,19 @@ def test_a_process_that_cannot_be_ours_is_refused(edited, params, setting, value
     refused(edited(SCHEDULER, **{setting: value}), params, words)
 
 
-def test_an_image_size_that_contradicts_the_file_is_refused(tiny_folder, params):
+def test_an_image_size_that_contradicts_the_file_is_refused(tiny_folder, edited, params):
     assert imported(tiny_folder, params, image_size=8).checkpoint.data.image_size == 8
     with pytest.raises(ValueError, match=r"--image-size must be 8 as .*config\.json says, got 16; leave it out"):
         imported(tiny_folder, params, image_size=16)
+    with pytest.raises(ValueError, match=r"--image-size must be \[8, 16\] as .*config\.json says, got 8; leave it out"):
+        imported(edited(UNET, sample_size=[8, 16]), params, image_size=8)
+
+
+@pytest.mark.parametrize(("size", "width"), [([8, 8], 0), ([8, 16], 16)])
+def test_a_pair_is_height_and_width(edited, params, size, width):
+    found = imported(edited(UNET, sample_size=size), params).checkpoint
+    assert (found.data.image_size, found.data.image_width) == (8, width)
+    assert found.model.attention == [4]
 
 
 def test_the_image_size_is_taken_where_the_file_is_silent(edited, params):

@@ -83,6 +83,13 @@ def test_every_option_agrees(kit, params, tmp_path, settings):
     assert checkpoint.model.dropout == settings.get("dropout", 0.0)
 
 
+@pytest.mark.parametrize("size", [[8, 16], [16, 8]])
+def test_images_need_not_be_square(kit, params, tmp_path, size):
+    checkpoint = both_ways(kit, params, tmp_path, kit.TINY | {"sample_size": size})
+    assert list(checkpoint.data.shape[:2]) == size
+    assert checkpoint.model.attention == [size[0] // 2]
+
+
 def test_what_is_silent_in_a_configuration_has_the_default_of_diffusers(kit, params, tmp_path):
     import inspect
 

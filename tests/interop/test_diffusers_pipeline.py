@@ -18,7 +18,7 @@ from ddpm.engine.sections import betas
 from ddpm.interop.diffusers_scheduler import chain_from
 
 CPU = torch.device("cpu")
-STEPS, SEED, SHAPE = 10, 3, (3, 8, 8)
+STEPS, SEED = 10, 3
 
 
 @pytest.fixture
@@ -29,6 +29,11 @@ def checkpoint(kit, params):
     model, objective = params.model.model_copy(update=tiny), params.objective.model_copy(update={"label_dropout": 0.0})
     net = kit.randomize(build_net(data, model, objective))
     return Checkpoint(data, params.schedule, model, objective, step=600, weights=dict(net.state_dict()))
+
+
+def of_width(checkpoint, width):
+    """The same weights for other images."""
+    return replace(checkpoint, data=checkpoint.data.model_copy(update={"image_width": width}))
 
 
 def of_learned_variance(kit, checkpoint):
@@ -45,11 +50,11 @@ def drawn_here(checkpoint, sample):
     return (last / 2 + 0.5).clamp(0, 1)
 
 
-def drawn_there(kit, folder, monkeypatch):
+def drawn_there(kit, folder, monkeypatch, width=8):
     """The images of DDPMPipeline, which asks for its noise in the order x_T, noise of step 0, 1, ..."""
-    index = torch.arange(2)
-    noise = [randomness.normal(SEED, "x_T", 0, index, SHAPE)]
-    noise += [randomness.normal(SEED, "reverse noise", k, index, SHAPE) for k in range(STEPS)]
+    index, shape = torch.arange(2), (3, 8, width)
+    noise = [randomness.normal(SEED, "x_T", 0, index, shape)]
+    noise += [randomness.normal(SEED, "reverse noise", k, index, shape) for k in range(STEPS)]
     for module in ("pipelines.ddpm.pipeline_ddpm", "schedulers.scheduling_ddpm"):
         place = importlib.import_module(f"diffusers.{module}")
         monkeypatch.setattr(place, "randn_tensor", lambda *_, **__: noise.pop(0))
@@ -97,6 +102,25 @@ def test_the_pipeline_of_diffusers_draws_our_images(
         key: getattr(sample, key) for key in found.sampling if key != "steps"
     }
     assert (found.checkpoint.schedule, found.checkpoint.objective) == (checkpoint.schedule, checkpoint.objective)
+
+
+def test_the_pipeline_of_diffusers_draws_our_images_that_are_not_square(kit, params, checkpoint, tmp_path, monkeypatch):
+    wide = of_width(checkpoint, 16)
+    ours = {"sampler": "ddpm", "steps": STEPS, "guidance_scale": 1.0, "spacing": "trailing"}
+    sample = params.sample.model_copy(update=ours)
+    export_diffusers(wide, sample, tmp_path)
+    images = drawn_here(wide, sample)
+    assert images.shape == (2, 3, 8, 16)
+    kit.assert_alike(images, drawn_there(kit, tmp_path, monkeypatch, width=16), tolerance=1e-4)
+    assert json.loads((tmp_path / "unet/config.json").read_text())["sample_size"] == [8, 16]
+
+
+@pytest.mark.parametrize("width", [0, 8, 16])
+def test_export_and_import_give_back_the_width(params, checkpoint, tmp_path, width):
+    before = of_width(checkpoint, width)
+    export_diffusers(before, params.sample, tmp_path)
+    after = import_checkpoint(tmp_path, "auto", "ema", None, params).checkpoint
+    assert replace(after, weights={}) == replace(before, weights={})
 
 
 @pytest.mark.parametrize(

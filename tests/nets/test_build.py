@@ -86,13 +86,13 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize("size", [16, 18, 8])
+@pytest.mark.parametrize(("size", "width"), [(16, 0), (18, 0), (8, 0), (16, 24), (16, 17), (8, 16), (16, 2)])
 @pytest.mark.parametrize("changes", CHANGES, ids=str)
-def test_rules_of_the_file_and_of_the_net_agree(changes, size):
+def test_rules_of_the_file_and_of_the_net_agree(changes, size, width):
     params = load(QUICK)
-    data = params.data.model_copy(update={"image_size": size})
+    data = params.data.model_copy(update={"image_size": size, "image_width": width})
     model = ModelParams(**EVERYTHING | changes)
-    refused = problems({"data": data, "model": model})
+    refused = [line for line in problems({"data": data, "model": model}) if "for digits" not in line]
     with torch.device("meta"), pytest.raises(ValueError, match=r"^UNet: ") if refused else nullcontext():
         build_net(data, model, params.objective)
 

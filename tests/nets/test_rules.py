@@ -26,6 +26,12 @@ FITTING = {"in_channels": 3, "image_size": 16, "channels": 32, "multipliers": [1
             {"image_size": 18, "multipliers": [1, 2, 2]},
             "image_size must be divisible by 4, to be halved between 3 levels, got 18; choose 20, or fewer multipliers",
         ),
+        (
+            {"image_size": (16, 18), "multipliers": [1, 2, 2]},
+            "image_size must be divisible by 4, to be halved between 3 levels, got 18; choose 20, or fewer multipliers",
+        ),
+        ({"image_size": (16, 0)}, "image_size must be at least 1, got 0"),
+        ({"image_size": (8, 16), "attention": [16]}, "attention must be at resolutions of the levels, got 16"),
         ({"channels": 48}, "channels must be divisible by 32, the number of norm groups, got 48; choose 64"),
         ({"attention": [4]}, "attention must be at resolutions of the levels, got 4; choose from [16, 8]"),
         ({"heads": 3}, "heads must divide 64, the width of an attention, got 3; 1 always does"),
@@ -71,8 +77,9 @@ def test_refused_options(changes, message):
 
 def test_a_circular_stem_does_not_reach_around_the_image():
     small = {"image_size": 2, "multipliers": [1], "attention": []}
-    with pytest.raises(ValueError, match=r"UNet: image_size must be at least 3 for a circular stem of 7, got 2"):
-        UNet(**FITTING | small, options=Options(stem=7, padding="circular"))
+    for size in (2, (16, 2), (2, 16)):
+        with pytest.raises(ValueError, match=r"UNet: image_size must be at least 3 for a circular stem of 7, got 2"):
+            UNet(**FITTING | small | {"image_size": size}, options=Options(stem=7, padding="circular"))
     for options in (Options(stem=3, padding="circular"), Options(stem=7)):
         assert UNet(**FITTING | small, options=options)(torch.zeros(1, 3, 2, 2), torch.zeros(1)).shape == (1, 3, 2, 2)
 
@@ -87,11 +94,14 @@ def test_a_circular_stem_does_not_reach_around_the_image():
         {"image_size": 18, "attention": [9]},
         {"image_size": 6, "multipliers": [1, 1], "attention": [3, 6], "blocks": 3},
         {"multipliers": [2, 1, 3, 1, 1], "attention": []},
+        {"image_size": (8, 6)},
+        {"image_size": (16, 4), "multipliers": [1, 1, 1], "attention": [4, 8]},
     ],
 )
 def test_what_the_rules_allow_runs(changes):
     numbers = FITTING | changes
     with torch.device("meta"):
         net = UNet(**numbers)
-        x_t = torch.empty(2, 3, numbers["image_size"], numbers["image_size"])
+        size = numbers["image_size"]
+        x_t = torch.empty(2, 3, *((size, size) if isinstance(size, int) else size))
         assert net(x_t, torch.empty(2)).shape == x_t.shape

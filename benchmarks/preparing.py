@@ -1,0 +1,101 @@
+"""Ways to turn JPEG frames into one array of images: ours, torchvision's in a DataLoader, and decoding alone."""
+
+import io
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+from unittest import mock
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch.utils.data import DataLoader
+from torchvision.datasets import CelebA
+from torchvision.transforms import Compose, InterpolationMode, PILToTensor, Resize
+from torchvision.transforms.functional import crop
+
+from benchmarks.photos import ARCHIVE
+from ddpm.data.catalog import Item
+from ddpm.data.encoded import EncodedImages
+from ddpm.data.files import open_files
+from ddpm.data.store import write_images
+from ddpm.engine.prepare import prepare
+from ddpm.experiment.params import DataParams
+
+StoredImages: TypeAlias = NDArray[np.uint8] | EncodedImages
+CHUNK = 256
+TOP, LEFT, SIDE = 57, 25, 128
+"""The crop `ddim-128`."""
+
+
+def ours(raw: Path, size: int, workers: int, store: str, out: Path) -> None:
+    """`ddpm prepare`: from the archive, with manifest, digests, duplicates and statistics."""
+    data = DataParams.model_validate(
+        {
+            "source": "celeba",
+            "name": "celeba",
+            "crop": "ddim-128",
+            "resample": "crop",
+            "image_size": size,
+            "image_width": 0,
+            "channels": 3,
+            "train_split": "train",
+            "valid_split": "none",
+            "labels": "none",
+            "on_error": "stop",
+            "store": store,
+        }
+    )
+    prepare(data, raw, out, out / "work", workers=workers)
+
+
+def torchvision(raw: Path, size: int, workers: int, out: Path) -> None:
+    """`CelebA` with transforms in a DataLoader, written into an .npy file: the same pixels, and nothing else."""
+    cut = partial(crop, top=TOP, left=LEFT, height=SIDE, width=SIDE)
+    transform = Compose([cut, Resize(size, InterpolationMode.BILINEAR), PILToTensor()])
+    with mock.patch.object(CelebA, "_check_integrity", return_value=True):  # the annotations are made up
+        images = CelebA(str(raw.parent), "train", transform=transform)
+    loader = DataLoader(images, CHUNK, num_workers=workers)
+    chunks = (batch.permute(0, 2, 3, 1).contiguous().numpy() for batch, _ in loader)
+    out.mkdir(parents=True, exist_ok=True)
+    write_images(out / "train.npy", (len(images), size, size, 3), chunks)
+
+
+def decoding(raw: Path, workers: int, *, archive: bool) -> int:
+    """Pillow's decoding alone, in the same number of processes: what no preparing by Pillow can undercut."""
+    files = open_files(raw / ARCHIVE, raw)
+    chunks = [(first, min(first + CHUNK, len(files.items))) for first in range(0, len(files.items), CHUNK)]
+    names = [[item.name for item in files.items.take(np.arange(*chunk))] for chunk in chunks]
+    items = [files.items.take(np.arange(*chunk)) for chunk in chunks]
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("fork")) as pool:
+        if archive:
+            return sum(pool.map(partial(_decode_items, files.read), items))
+        return sum(pool.map(partial(_decode_files, raw), names))
+
+
+def reading(images: StoredImages, batch: int) -> int:
+    """One epoch of shuffled batches, as training reads them."""
+    return sum(len(part) for part in _batches(images, batch))
+
+
+def _batches(images: StoredImages, batch: int) -> Iterator[NDArray[np.uint8]]:
+    order = np.random.default_rng(0).permutation(len(images))
+    for first in range(0, len(order), batch):
+        yield images[order[first : first + batch]]
+
+
+def _decode_items(read: Callable[[Item], bytes], items: Sequence[Item]) -> int:
+    for item in items:
+        with Image.open(io.BytesIO(read(item))) as image:
+            image.load()
+    return len(items)
+
+
+def _decode_files(raw: Path, names: list[str]) -> int:
+    for name in names:
+        with Image.open(raw / name) as image:
+            image.load()
+    return len(names)

@@ -1,0 +1,160 @@
+"""A split while it is prepared: files that grow chunk by chunk, and go on where kill -9 stopped them.
+
+Every two seconds what has been written is brought to the disk, and then a state that says how long the files are. What
+lies behind that length is cut off when the work goes on, so the bytes are those of a run that was never stopped.
+"""
+
+import json
+import os
+import time
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ddpm.data import encoded, store
+from ddpm.data.decode import DIGEST_BYTES, Chunk, Failure
+from ddpm.experiment.workspace import write_json
+
+STATE_SECONDS = 2.0
+
+
+@dataclass
+class Progress:
+    """How far a split has come.
+
+    Attributes:
+        items: that were decoded or failed.
+        images: that were kept.
+        data_bytes: of the images, without header and index.
+        histogram: (channels, 256).
+        notes: how often each rule of `ddpm.data.frames` applied.
+        failures: what could not be decoded; rows count within the split.
+    """
+
+    items: int = 0
+    images: int = 0
+    data_bytes: int = 0
+    histogram: list[list[int]] = field(default_factory=list)
+    notes: dict[str, int] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+
+
+class GrowingSplit:
+    """Images, digests and, where they are encoded, lengths of one split, in files of a working folder.
+
+    Use it as a context to `append` chunks in order and to `save` them; `finish` afterwards.
+
+    Args:
+        folder: exists.
+        split: its name.
+        shape: (height, width, channels) of an image.
+        lossless: whether images come encoded.
+    """
+
+    def __init__(self, folder: Path, split: str, shape: tuple[int, int, int], lossless: bool) -> None:
+        self.images, self._state = folder / f"{split}.npy", folder / f"{split}.json"
+        self._digests, self._lengths = folder / f"{split}.digests", folder / f"{split}.lengths"
+        self.shape, self.lossless = shape, lossless
+        self.progress, nothing = _read_state(self._state), Progress(histogram=np.zeros((shape[2], 256), int).tolist())
+        if any(_length(path) < end for path, end in self._ends().items()):  # it was killed while it put them in place
+            self.progress = nothing
+        self._saved_at = time.monotonic()
+
+    def _ends(self) -> dict[Path, int]:
+        """How long the files are, as far as they are safe."""
+        done = self.progress
+        return {
+            self.images: self._header_bytes + done.data_bytes,
+            self._digests: 2 * DIGEST_BYTES * done.images,
+            self._lengths: 8 * done.images * self.lossless,
+        }
+
+    def __enter__(self) -> "GrowingSplit":
+        with ExitStack() as stack:
+            self._files = [stack.enter_context(path.open("ab+")) for path in self._ends()]
+            for file, end in zip(self._files, self._ends().values(), strict=True):
+                file.truncate(end)
+            self._closing = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.close()
+
+    def append(self, chunk: Chunk) -> None:
+        """Add a chunk; now and then what has been added becomes safe."""
+        done, (images, digests, lengths) = self.progress, self._files
+        if chunk.encoded is not None:
+            images.writelines(chunk.encoded)
+            sizes = np.array([len(image) for image in chunk.encoded], np.int64)
+            lengths.write(sizes.tobytes())
+            done.data_bytes += int(sizes.sum())
+        else:
+            assert chunk.images is not None
+            images.write(chunk.images.data)
+            done.data_bytes += chunk.images.nbytes
+        digests.write(chunk.digests.data)
+        done.failures += [failure._replace(row=done.items + failure.row) for failure in chunk.failures]
+        done.items += chunk.num_items
+        done.images += len(chunk.digests)
+        done.histogram = (np.array(done.histogram) + chunk.histogram).tolist()
+        done.notes = dict(Counter(done.notes) + chunk.notes)
+        if time.monotonic() - self._saved_at > STATE_SECONDS:
+            self.save()
+
+    def save(self) -> None:
+        """Bring everything to the disk, and then the state that vouches for it."""
+        for file in self._files:
+            file.flush()
+            os.fsync(file.fileno())
+        write_json(self._state, vars(self.progress))
+        self._saved_at = time.monotonic()
+
+    def finish(self) -> None:
+        """Write the header of the images, and the index of encoded ones, when all is appended and saved."""
+        height, width, channels = self.shape
+        with self.images.open("rb+") as file:
+            if self.lossless:
+                lengths = np.fromfile(self._lengths, np.int64)
+                index = encoded.trailer(np.cumsum([0, *lengths], dtype=np.int64), self.shape)
+                file.seek(self._header_bytes + self.progress.data_bytes)
+                file.write(index)
+                header = encoded.npy_header(self.progress.data_bytes + len(index))
+            else:
+                header = store.images_header((self.progress.images, height, width, channels))
+            assert len(header) == self._header_bytes
+            file.seek(0)
+            file.write(header)
+            file.flush()
+            os.fsync(file.fileno())
+
+    @property
+    def digests(self) -> NDArray[np.uint8]:
+        """Of the images that were kept, (images, 32), once it is finished."""
+        shape = self.progress.images, 2 * DIGEST_BYTES
+        return np.memmap(self._digests, np.uint8, "r", shape=shape) if shape[0] else np.empty(shape, np.uint8)
+
+    @property
+    def kept(self) -> NDArray[np.int64]:
+        """Which rows of the split the kept images are."""
+        return np.delete(np.arange(self.progress.items), [failure.row for failure in self.progress.failures])
+
+    @property
+    def _header_bytes(self) -> int:
+        return len(encoded.npy_header(0) if self.lossless else store.images_header((0, *self.shape)))
+
+
+def _length(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _read_state(path: Path) -> Progress:
+    if not path.is_file():
+        return Progress()
+    state: dict[str, Any] = json.loads(path.read_bytes())
+    state["failures"] = [Failure(*failure) for failure in state["failures"]]
+    return Progress(**state)
