@@ -95,7 +95,7 @@ def test_parameters_exist(page: Path) -> None:
     named = [match for line in text for match in re.findall(r"(?:^|\s)-S '?(\w+)\.(\w+)=", line)]
     named += [match.groups() for line in text if (match := re.fullmatch(r"(\w+)\.(\w+)(?:: .*|=.*)?", line))]
     for section, key in named:
-        if section in tree and key not in {"yaml", "csv", "json", "py", "npy"}:
+        if section in tree and key not in {"yaml", "csv", "json", "py", "npy", "bin"}:
             assert key in tree[section], f"{page.name}: params.yaml has no {section}.{key}"
 
 

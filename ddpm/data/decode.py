@@ -227,7 +227,7 @@ def _work(items: Sequence[Item]) -> Chunk:
 
 
 def _digest(content: bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:
-    data = content if isinstance(content, bytes) else np.ascontiguousarray(content)
+    data = content if isinstance(content, bytes) else np.ascontiguousarray(content).data
     return np.frombuffer(hashlib.sha256(data).digest()[:DIGEST_BYTES], np.uint8)
 
 

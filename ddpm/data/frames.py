@@ -146,14 +146,15 @@ def pillow_frame(content: bytes) -> Frame:
     Raises:
         DAMAGE: as `open_frame`.
     """
-    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        require_aspect(*image.size)
-        notes = ["animated"] if getattr(image, "is_animated", False) else []
-        turned = image.format == "TIFF" and _is_turned(image)  # which loading turns upright
-        image.load()
-        if turned or ("exif" in image.info and _is_turned(image)):
+    with Image.open(io.BytesIO(content), formats=FORMATS) as file:
+        require_aspect(*file.size)
+        notes = ["animated"] if getattr(file, "is_animated", False) else []
+        turned = file.format == "TIFF" and _is_turned(file)  # which loading turns upright
+        file.load()
+        image: Image.Image = file
+        if turned or ("exif" in file.info and _is_turned(file)):
             notes.append("rotated")
-            image = ImageOps.exif_transpose(image)
+            image = ImageOps.exif_transpose(file)
         if image.mode == "RGB" and "transparency" not in image.info:
             deep = content.startswith(PNG_START) and content[PNG_DEPTH] > 8
             return Frame(image, (*notes, "16 bits") if deep else tuple(notes))

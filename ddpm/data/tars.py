@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from ddpm.data.catalog import Item
-from ddpm.data.zips import PIECE_BYTES, require_inside, require_modest
+from ddpm.data.zips import ARRAY, PIECE_BYTES, require_inside, require_modest
 
 COMPRESSIONS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 """How a compressed file begins, and what reads it."""
@@ -33,6 +33,8 @@ ABOUT = LONG_NAME, LONG_LINK, ABOUT_NEXT, ABOUT_ALL = b"L", b"K", b"x", b"g"
 ABOUT_BYTES, MOST_DIGITS = 2**20, 20
 """Of such a content at most: it is read into memory; and of a number in it."""
 MOST_BYTES = 2**62
+SPARSE = b"GNU.sparse."
+"""How the keys begin that say of a member that its content is not its content."""
 
 
 class Member(NamedTuple):
@@ -82,16 +84,18 @@ def decompress_tar(path: Path, out: Path) -> Iterator[Member]:
     Raises:
         ValueError: damaged, or a member that is unsafe or a bomb.
     """
-    stored, announced = path.stat().st_size, 0
+    stored, announced = path.stat().st_size, {True: 0, False: 0}
     with path.open("rb") as file:
         start = file.read(6)
     opener = next(opener for mark, opener in COMPRESSIONS.items() if start.startswith(mark))
     try:
         with opener(path, "rb") as packed, out.open("wb") as plain:
-            tee = _Tee(path, packed, plain)
+            tee = _Tee(path, stored, packed, plain)
             for member in _members(path, tee.read, tee.skip):
-                announced += member.size
-                require_modest(path, member.name, announced, stored)  # before a byte of it is decompressed
+                kind = member.name.endswith(ARRAY)
+                announced[kind] += member.size
+                require_modest(path, member.name, announced[kind], stored)  # before a byte of it is decompressed
+                tee.num_announced += member.size
                 yield member
             while tee.read(PIECE_BYTES):  # to the end, where the checksum is compared
                 pass
@@ -135,17 +139,17 @@ class TarReader:
 
 
 class _Tee:
-    """A compressed file to read from, which copies what is read."""
+    """A compressed file to read from, which copies what is read; beyond what members announced it is no bomb either."""
 
-    def __init__(self, path: Path, source: IO[bytes], copy: IO[bytes]) -> None:
-        self._path, self._source, self._copy = path, source, copy
-        self._stored, self._num_bytes = path.stat().st_size, 0
+    def __init__(self, path: Path, stored: int, source: IO[bytes], copy: IO[bytes]) -> None:
+        self._path, self._stored, self._source, self._copy = path, stored, source, copy
+        self.num_announced, self._num_bytes = 0, 0
 
     def read(self, size: int) -> bytes:
         content = self._source.read(size)
         self._copy.write(content)
         self._num_bytes += len(content)
-        require_modest(self._path, self._path.name, self._num_bytes, self._stored)
+        require_modest(self._path, self._path.name, self._num_bytes - self.num_announced, self._stored)
         return content
 
     def skip(self, size: int) -> None:
@@ -177,7 +181,7 @@ def _members(path: Path, read: Callable[[int], bytes], skip: Callable[[int], obj
             raise EOFError(f"{name!r} of {size} bytes")
         if kind in FILE and name.endswith("/"):  # how the oldest tars tell a folder
             kind = FOLDER
-        _require_safe(path, name, b"S" if any(key.startswith(b"GNU.sparse.") for key in about) else kind)
+        _require_safe(path, name, SPARSE if SPARSE in about else kind)
         if kind != FOLDER:
             yield Member(name, size, at)
             skip(size + -size % BLOCK)
@@ -222,7 +226,7 @@ def _name(header: bytes, about: dict[bytes, bytes]) -> str:
 
 
 def _about(kind: bytes, content: bytes, at: int) -> dict[bytes, bytes]:
-    """What the content of an extended header says of the next member: `path`, `size`, and more that is not used."""
+    """What the content of an extended header says of the next member: its path, its size, and that it is sparse."""
     if kind == LONG_NAME:
         return {b"path": content.partition(b"\0")[0]}
     if kind == LONG_LINK:
@@ -236,10 +240,14 @@ def _about(kind: bytes, content: bytes, at: int) -> dict[bytes, bytes]:
         wrong = key == b"size" and not (value.isdigit() and len(value) <= MOST_DIGITS)
         if wrong or not equals or not first < last <= len(content):
             raise EOFError(f"a damaged extended header at byte {at}")
-        says[key], first = value, last
+        if key in (b"path", b"size"):
+            says[key] = value
+        elif key.startswith(SPARSE):
+            says[SPARSE] = value
+        first = last
     if kind == ABOUT_ALL and (b"path" in says or b"size" in says):
         raise EOFError(f"one name or size for all members at byte {at}")
-    return says if kind == ABOUT_NEXT else {}
+    return says
 
 
 def _require_safe(path: Path, name: str, kind: bytes) -> None:

@@ -23,8 +23,8 @@ FULL = 0xFFFFFFFF
 EXTRA64 = 1
 MOST_EXPANSION, SMALL_BYTES = 200, 2**20
 """An entry above 1 MiB that grows more than this is a bomb: deflate reaches 1,032 on zeros, images rarely 10."""
-SMALL_ARRAY_BYTES = 2**26
-"""The same for an .npy: labels in order shrink a thousandfold, too."""
+ARRAY, SMALL_ARRAY_BYTES = ".npy", 2**26
+"""The same for an array: labels in order shrink a thousandfold, too."""
 PIECE_BYTES = 2**18
 """Of stored bytes that are unpacked at once: 256 MiB at the very most."""
 
@@ -87,7 +87,7 @@ def require_modest(path: Path, name: str, size: int, stored: int) -> None:
     Raises:
         ValueError: above 1 MiB (an array: 64 MiB) and more than 200 times what is stored.
     """
-    small = SMALL_ARRAY_BYTES if name.endswith(".npy") else SMALL_BYTES
+    small = SMALL_ARRAY_BYTES if name.endswith(ARRAY) else SMALL_BYTES
     if size > max(small, MOST_EXPANSION * stored):
         raise ValueError(
             f"{path}: entries must grow at most {MOST_EXPANSION} times, got {name!r} of {stored} bytes that unpack to "
@@ -134,7 +134,7 @@ class ZipReader:
             yield piece
             if unpack is not None and unpack.eof:  # it would keep what follows
                 break
-        if left or found != crc or (unpack is not None and not unpack.eof):
+        if left or found != crc:
             raise ValueError("the entry differs from its checksum or size")
 
     def _data_start(self, item: Item, offset: int) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 Row = tuple[str, str]
 """A heading, which may be empty, and what stands beside it."""
 
-INDENT_LETTERS = 14
+INDENT_LETTERS, RECORD_LETTERS = 14, 90
 ALL_CLASSES, LARGEST_CLASSES = 20, 12
 """So many classes are all listed; of more, so many of the largest."""
 LISTED_FILES = 10
@@ -91,8 +91,22 @@ def _raw(record: Mapping[str, Any]) -> Iterator[Row]:
         thing = key.removesuffix(ending).removeprefix("num_").rstrip("_") or "archive"
         things.setdefault(thing, []).append(f"{ENDINGS[ending]} {text}".strip())
     width = max(map(len, things), default=0)
-    for number, (thing, texts) in enumerate(sorted(things.items())):
-        yield "" if number else "raw", f"{plain(thing):<{width}}  {', '.join(texts)}"
+    heading = "raw"
+    for thing, texts in sorted(things.items()):
+        for number, text in enumerate(_joined(texts)):
+            yield heading, f"{'' if number else plain(thing):<{width}}  {text}"
+            heading = ""
+
+
+def _joined(texts: Sequence[str]) -> list[str]:
+    """As many on a line as it can hold; two long digests stand below each other."""
+    joined = [texts[0]]
+    for text in texts[1:]:
+        if len(joined[-1]) + len(text) > RECORD_LETTERS:
+            joined.append(text)
+        else:
+            joined[-1] += f", {text}"
+    return joined
 
 
 def _value(value: Any) -> str:

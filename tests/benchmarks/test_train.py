@@ -12,6 +12,8 @@ from benchmarks.loops import DIFFUSERS, LUCIDRAINS, OURS, Candidate, candidates,
 from benchmarks.rounds import Timing
 from benchmarks.verdict import Alone, Bar, Row, as_json, bars, bars_table, ratio, rows_table
 
+pytestmark = pytest.mark.filterwarnings("ignore:precision bf16")  # on processors that only imitate it
+
 CPU = torch.device("cpu")
 GIGA = 10**9
 RATES = {"bf16": {"best": 400e9, "median": 300e9}}
@@ -87,7 +89,7 @@ def test_every_loop_is_there_once_and_modes_stand_in_a_row(device: str):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--recipe", "none"], "--recipe none: must be one of celeba32, celeba64, celeba64-seed0, cifar10, quick"),
+        (["--recipe", "none"], "--recipe none: must be one of celeba32, celeba64, celeba64-seed0, cifar10, folder64"),
         (["--only", "nobody"], "--only must name a part of a loop's name, got nobody"),
         (["-S", "train.stpes=1"], "there is no parameter train.stpes; did you mean train.steps?"),
     ],

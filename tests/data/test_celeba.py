@@ -163,6 +163,10 @@ def test_the_stamp_is_of_photographs_and_lists(celeba: Celeba) -> None:
     with zipfile.ZipFile(raw / "img_align_celeba.zip", "a") as archive:
         archive.writestr("notes.txt", b"")
     assert opened(raw, "Smiling").stamp != before
+    raw = celeba(layout="folder")
+    before = opened(raw).stamp
+    (raw / "img_align_celeba" / "000007.jpg").write_bytes(b"changed")
+    assert opened(raw).stamp != before
 
 
 @pytest.mark.parametrize("layout", ["zip", "folder", "tar", "all in a zip"])
@@ -182,6 +186,16 @@ def test_missing_photographs_are_absent(celeba: Celeba, jpegs: dict[str, bytes],
     assert catalog.way_out.startswith(
         "complete the download (data/README.md) or select fewer, such as data.train_split"
     )
+
+
+def test_a_folder_is_read_by_name(celeba: Celeba, jpegs: dict[str, bytes]) -> None:
+    folder = celeba(layout="folder") / "img_align_celeba"
+    (folder / "more").mkdir()
+    (folder / "000003.jpg").rename(folder / "more" / "000003.jpg")
+    (folder / "more" / "000001.jpg").touch()
+    catalog = opened(folder.parent)
+    assert np.flatnonzero(catalog.items.places[:, 0] == ABSENT).tolist() == [2]
+    assert catalog.read(catalog.items.take(np.array([0]))[0]) == jpegs["000001.jpg"]
 
 
 def test_all_photographs_may_be_absent(celeba: Celeba) -> None:

@@ -229,8 +229,8 @@ def test_downloads_are_found(end: str, tmp_path: Path) -> None:
     (tmp_path / "raw" / ".gitkeep").touch()
     inside = path.rename(tmp_path / "raw" / path.name)
     assert find_download(tmp_path / "raw") == (inside if end else tmp_path / "raw"), "the only archive in a folder"
-    (tmp_path / "raw" / "list.txt").touch()
-    assert find_download(tmp_path / "raw") == tmp_path / "raw"
+    (tmp_path / "raw" / "more.zip").touch()
+    assert find_download(tmp_path / "raw") == tmp_path / "raw", "not the only one"
 
 
 def test_a_download_that_is_not_there_is_refused(tmp_path: Path) -> None:

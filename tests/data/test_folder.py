@@ -85,6 +85,7 @@ def test_class_folders_without_splits(tmp_path: Path) -> None:
     animals = {"raw-img/cane/1.jpeg": b"", "raw-img/cane/x/2.jpeg": b"", "raw-img/cavallo/1.jpeg": b""}
     catalog = opened(tmp_path / "a", animals, "folder")
     assert (list(catalog.splits), catalog.classes, catalog.labels.tolist()) == (["all"], ("cane", "cavallo"), [0, 0, 1])
+    assert opened(tmp_path / "b", {"a/1.png": b"", "ab/1.png": b""}, "folder").classes == ("a", "ab")
 
 
 def test_images_without_any_folder(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Generated images of other programs: every form gives the same pixels, and what cannot be read is named."""
 
 import io
-import stat
 import struct
 import tarfile
 import zipfile
@@ -80,10 +79,7 @@ def archive(path: Path, images: np.ndarray) -> Path:
 
 def tarred(path: Path, images: np.ndarray) -> Path:
     with tarfile.open(path / "a.tar", "w") as tar:
-        for name, content in pngs(images, "./samples/").items():
-            about = tarfile.TarInfo(name)
-            about.size = len(content)
-            tar.addfile(about, io.BytesIO(content))
+        tar.add(write(path / "b", pngs(images)), "./samples")
     return path / "a.tar"
 
 
@@ -263,15 +259,6 @@ def test_zips_that_point_outside_are_refused(name, images, tmp_path):
         open_images(path)
 
 
-def test_links_in_zips_are_refused(tmp_path):
-    entry = zipfile.ZipInfo("0.png")
-    entry.external_attr = (stat.S_IFLNK | 0o777) << 16
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr(entry, "elsewhere.png")
-    with pytest.raises(ValueError, match=r"entries must be files, got the link '0\.png'"):
-        open_images(tmp_path / "a.zip")
-
-
 def test_zips_must_be_whole_and_unambiguous(images, tmp_path):
     (tmp_path / "a.zip").write_bytes(b"PK\x03\x04")
     with pytest.raises(ValueError, match="must be a whole zip file"):
@@ -295,8 +282,7 @@ def test_paths_that_hold_no_images_are_refused(images, tmp_path):
     (tmp_path / "a.gz").touch()
     with pytest.raises(ValueError, match=r"an \.npy, an \.npz, or one PNG or JPEG sheet with its grid, got a\.gz"):
         open_images(tmp_path / "a.gz")
-    with tarfile.open(tmp_path / "a.tar", "w:gz"):
-        pass
+    (tmp_path / "a.tar").write_bytes(b"\x1f\x8b\x08")
     with pytest.raises(ValueError, match=r"a\.tar: an archive of pictures must be .* got a compressed tar; unpack it$"):
         open_images(tmp_path / "a.tar")
     write(tmp_path, pngs(images[:1]))

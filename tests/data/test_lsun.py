@@ -156,7 +156,9 @@ def test_damage_is_refused_by_name(tmp_path: Path, folder: Callable[..., Path]) 
     zips = pack_each(raw, tmp_path / "zips")
     path = raw / "bedroom_train_lmdb" / "data.mdb"
     path.write_bytes(path.read_bytes()[:-4096])
-    with pytest.raises(ValueError, match=r"raw: bedroom_train_lmdb/data.mdb: must be a whole LMDB file .*it has \d+ of \d+ bytes"):
+    with pytest.raises(
+        ValueError, match=r"raw: bedroom_train_lmdb/data.mdb: must be a whole LMDB file .*it has \d+ of \d+ bytes"
+    ):
         open_lsun(raw, "none", tmp_path / "scratch")
     with zipfile.ZipFile(zips / "bedroom_val_lmdb.zip", "w") as archive:
         archive.writestr("bedroom_val_lmdb/data.mdb", b"something else")

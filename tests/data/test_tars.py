@@ -99,7 +99,7 @@ def test_folders_and_comments_are_passed_over(tmp_path: Path) -> None:
 def test_old_and_unusual_headers_are_read(tmp_path: Path) -> None:
     old = header(b"a/", b"0", b"\0", magic=b"") + header(b"a/1.png", b"  3 \0", b"\0", magic=b"") + padded(b"abc")
     large = header(b"b", b"\x80" + (3).to_bytes(11, "big"), b"7") + padded(b"def")  # a size beyond octal digits
-    sized = header(b"pax", b"11\0", b"x") + padded(b"9 size=3\n") + header(b"c", b"0", b"0") + padded(b"ghi")
+    sized = header(b"pax", b"14\0", b"x") + padded(b"9 size=3\n\0\0\0") + header(b"c", b"0", b"0") + padded(b"ghi")
     gnu = header(b"d", b"3", b"0", magic=b"ustar  \0", prefix=b"14000000000") + padded(b"jkl")  # a time, no prefix
     ustar = header(b"f", b"3", b"0", prefix=b"e") + padded(b"mno")
     found = contents_of(opened(tmp_path / "a.tar", GOOD + old + large + sized + gnu + ustar + END + b"not looked at"))
@@ -163,6 +163,13 @@ def test_bombs_are_refused_before_they_are_unpacked(suffix: str, tmp_path: Path)
     ):
         opened(tmp_path / f"a{suffix}", content)
     assert sum(path.stat().st_size for path in (tmp_path / "scratch").iterdir()) < 20_000
+    with pytest.raises(ValueError, match=r"entries must grow at most 200 times, got '\d.png' of \d+ bytes that unpack"):
+        opened(tmp_path / f"a{suffix}", COMPRESS[suffix](packed({f"{n}.png": bytes(2**19) for n in range(9)})))
+
+
+def test_arrays_may_be_mostly_zeros(tmp_path: Path) -> None:
+    contents = {"masks.npy": bytes(3 * 2**20), "list.txt": b"x"}
+    assert contents_of(opened(tmp_path / "a.tar.gz", gzip.compress(packed(contents)))) == contents
 
 
 @pytest.mark.parametrize("suffix", [".tar.gz", ".tar.xz"])

@@ -1,6 +1,5 @@
 """What prepared images are: the lines of the manifest, which images a card shows, and what is refused."""
 
-import copy
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -132,12 +131,8 @@ def test_lines_say_what_is_unusual_and_cut_what_is_long() -> None:
     train = content["splits"]["train"]
     train["handled"] = {"rotated": 1234, "transparent": 1}
     train["skipped"] = [{"name": f"{number}.jpg", "reason": "truncated"} for number in range(12)]
-    content["duplicates"]["files"] = {
-        "groups": 1,
-        "repeated": 2,
-        "held_out_in_train": 1,
-        "examples": [["a.jpg", "b.jpg", "c\n.jpg"]],
-    }
+    examples = [["a.jpg", "b.jpg", "c\n.jpg"]]
+    content["duplicates"]["files"] = {"groups": 1, "repeated": 2, "held_out_in_train": 1, "examples": examples}
     text = "\n".join(lines(content))
     assert "size          32 x 32, gray" in text
     assert "  handled     rotated 1,234, transparent 1" in text
@@ -161,6 +156,10 @@ def test_lines_say_what_is_unusual_and_cut_what_is_long() -> None:
         (
             {"a.npy_sha256": "ab", "shapes": {"a": [5, 32, 32], "b": [7]}},
             ["a.npy   sha256 ab", "shapes  a 5 x 32 x 32, b 7"],
+        ),
+        (
+            {"archive": "c.zip", "archive_md5": "a" * 32, "archive_sha256": "b" * 64, "num_files": 5},
+            [f"archive  c.zip, md5 {'a' * 32}", f"sha256 {'b' * 64}", "files    5"],
         ),
         ({"columns": ["image", "label"], "kept": True}, ["columns  image, label", "kept     True"]),
     ],
@@ -236,16 +235,25 @@ def test_of_many_classes_the_largest_are_shown(make: Make, tmp_path: Path) -> No
 
 
 def test_an_empty_class_and_letters_of_no_face_are_drawn(make: Make, tmp_path: Path) -> None:
-    shown = draw(make([0, 0, 2], ("猫", "leer", "Hündin")), tmp_path / "card.png")
-    assert shown["rows"] == [0, 1, 2]
+    cards = []
+    for name in ("猫", "class 0", "c"):
+        shown = draw(make([0, 0, 2], (name, "leer", "Hündin")), tmp_path / "card.png")
+        assert shown["rows"] == [0, 1, 2]
+        with Image.open(tmp_path / "card.png") as card:
+            cards.append(card.tobytes())
+    assert cards[0] == cards[1] != cards[2]
 
 
-def test_captions(make: Make) -> None:
-    content = manifest(LABELS, PETS, (16, 64, 3))
-    assert describe.captions(content) == [
-        "source folder · 16 x 64, RGB · crop short-side, box · labels class, 3 classes",
-        "train 100 (all[0:90%]) · valid empty",
-    ]
+def test_large_images_are_said_to_be_shrunk(make: Make) -> None:
+    prepared = describe.open_prepared(make([0], ()), "train")
+    layout = describe.plan(512, 512, 1, 1, labeled=False)
+    assert describe.footer(prepared, 1, layout, 3) == "1 of 1 images of train, chosen with seed 3 · shrunk to 1/2"
+
+
+def test_captions() -> None:
+    size, splits = describe.captions(manifest(LABELS, PETS, (16, 64, 3)))
+    assert size == "source folder · 16 x 64, RGB · crop short-side, box · labels class, 3 classes"
+    assert splits == "train 100 (all[0:90%]) · valid empty"
     assert describe.captions(manifest([0], (), (8, 8, 1)))[0].endswith("no labels")
 
 
@@ -267,15 +275,13 @@ def test_what_the_manifest_is_not_about_is_refused(make: Make) -> None:
     with pytest.raises(ValueError, match="pets: --split must have images, valid has none; name train"):
         describe.open_prepared(folder, "valid")
     content = json.loads((folder / store.MANIFEST).read_text())
-    for labels in ([0] * 50 + [1] * 20 + [2] * 30, [3, *LABELS[1:]], [-1, *LABELS[1:]]):
+    for labels in ([0] * 50 + [1] * 20 + [2] * 30, [3, *LABELS[1:]], [-1, *LABELS[1:]], [2**60, *LABELS[1:]]):
         store.write_labels(folder / "train_labels.npy", np.array(labels, dtype=np.int64))
         with pytest.raises(
             ValueError, match=r"train_labels.npy: must hold the labels that manifest.json counts, got oth"
         ):
             describe.open_prepared(folder, "train")
-    changed = copy.deepcopy(content)
-    changed["size"] = [8, 16]
-    (folder / store.MANIFEST).write_text(json.dumps(changed))
+    (folder / store.MANIFEST).write_text(json.dumps(content | {"size": [8, 16]}))
     with pytest.raises(
         ValueError, match=r"train.npy: must hold the images that manifest.json is about, got \(100, 8, 8"
     ):

@@ -57,11 +57,11 @@ OPTIONS = {
 
 @pytest.fixture(scope="module")
 def splits():
-    catalog = open_digits(Path(), "digit")
+    catalog = open_digits(Path(), "digit", Path())
 
     def make(name):
         chosen = catalog.splits[name]
-        images = np.stack([np.asarray(catalog.read(catalog.names[i])) for i in chosen])
+        images = np.stack([catalog.read(item) for item in catalog.items.take(chosen)])
         halved = images.reshape(len(images), 4, 2, 4, 2).mean(axis=(2, 4)).astype(np.uint8)  # as `image_size` says
         return Split(halved[..., None], catalog.labels[chosen])
 

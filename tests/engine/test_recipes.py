@@ -15,6 +15,7 @@ PUBLISHED = {  # parameters and GMAC per image of the networks that the recipes 
     "celeba32": (35_746_307, 6.22),
     "celeba64-seed0": (35_746_307, 26.9),
     "cifar10": (35_746_307, 6.22),
+    "folder64": (78_700_803, 24.05),
 }
 
 
