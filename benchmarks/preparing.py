@@ -2,6 +2,9 @@
 
 import io
 import multiprocessing
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -17,39 +20,40 @@ from torchvision.datasets import CelebA
 from torchvision.transforms import Compose, InterpolationMode, PILToTensor, Resize
 from torchvision.transforms.functional import crop
 
+from benchmarks.machine import RECIPES
 from benchmarks.photos import ARCHIVE
 from ddpm.data.catalog import Item
 from ddpm.data.encoded import EncodedImages
 from ddpm.data.files import open_files
 from ddpm.data.store import write_images
-from ddpm.engine.prepare import prepare
-from ddpm.experiment.params import DataParams
 
 StoredImages: TypeAlias = NDArray[np.uint8] | EncodedImages
 CHUNK = 256
 TOP, LEFT, SIDE = 57, 25, 128
 """The crop `ddim-128`."""
+CHANGES = (
+    *("evaluate.protocol=own", "evaluate.floor=false", "evaluate.metrics=[frechet]", "train.valid_every=0"),
+    "data.valid_split=none",
+)
+"""Of the recipe celeba64: all made-up frames are of the train split."""
 
 
 def ours(raw: Path, size: int, workers: int, store: str, out: Path) -> None:
-    """`ddpm prepare`: from the archive, with manifest, digests, duplicates and statistics."""
-    data = DataParams.model_validate(
-        {
-            "source": "celeba",
-            "name": "celeba",
-            "crop": "ddim-128",
-            "resample": "crop",
-            "image_size": size,
-            "image_width": 0,
-            "channels": 3,
-            "train_split": "train",
-            "valid_split": "none",
-            "labels": "none",
-            "on_error": "stop",
-            "store": store,
-        }
-    )
-    prepare(data, raw, out, out / "work", workers=workers)
+    """`python -m ddpm prepare`, from the archive, with manifest, digests, duplicates and statistics.
+
+    It is a process of its own, since its workers import what the first process has as `__main__`; its start counts.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    changes = (*CHANGES, f"data.image_size={size}", f"data.store={store}")
+    words = [word for change in changes for word in ("-S", change)]
+    command = [sys.executable, "-m", "ddpm", "prepare", "--params", str(RECIPES / "celeba64.yaml"), *words]
+    command += ["--raw", str(raw), "--out", str(out), "--workers", str(workers)]
+    environment = os.environ | {"DDPM_TRACKING": "off", "DVC_ROOT": str(raw.parent)}
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if finished.returncode:
+        raise RuntimeError(finished.stderr)
 
 
 def torchvision(raw: Path, size: int, workers: int, out: Path) -> None:
@@ -64,15 +68,15 @@ def torchvision(raw: Path, size: int, workers: int, out: Path) -> None:
     write_images(out / "train.npy", (len(images), size, size, 3), chunks)
 
 
-def decoding(raw: Path, workers: int, *, archive: bool) -> int:
-    """Pillow's decoding alone, in the same number of processes: what no preparing by Pillow can undercut."""
+def decoding(raw: Path, workers: int, *, archive: bool, resample: int = 0) -> int:
+    """Pillow's decoding alone, in the same number of processes, or with cutting and resampling to so many pixels."""
     files = open_files(raw / ARCHIVE, raw)
     chunks = [(first, min(first + CHUNK, len(files.items))) for first in range(0, len(files.items), CHUNK)]
     names = [[item.name for item in files.items.take(np.arange(*chunk))] for chunk in chunks]
     items = [files.items.take(np.arange(*chunk)) for chunk in chunks]
     with ProcessPoolExecutor(workers, multiprocessing.get_context("fork")) as pool:
         if archive:
-            return sum(pool.map(partial(_decode_items, files.read), items))
+            return sum(pool.map(partial(_decode_items, files.read, resample), items))
         return sum(pool.map(partial(_decode_files, raw), names))
 
 
@@ -87,10 +91,13 @@ def _batches(images: StoredImages, batch: int) -> Iterator[NDArray[np.uint8]]:
         yield images[order[first : first + batch]]
 
 
-def _decode_items(read: Callable[[Item], bytes], items: Sequence[Item]) -> int:
+def _decode_items(read: Callable[[Item], bytes], resample: int, items: Sequence[Item]) -> int:
     for item in items:
         with Image.open(io.BytesIO(read(item))) as image:
             image.load()
+            if resample:
+                cut = image.crop((LEFT, TOP, LEFT + SIDE, TOP + SIDE))
+                cut.resize((resample, resample), Image.Resampling.BILINEAR)
     return len(items)
 
 

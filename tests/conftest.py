@@ -43,6 +43,6 @@ def write_encoded() -> "Callable[[Path, NDArray[np.uint8]], None]":
         parts = [encode(image) for image in images]
         offsets = np.cumsum([0, *map(len, parts)], dtype=np.int64)
         behind = b"".join([*parts, trailer(offsets, images.shape[1:])])
-        path.write_bytes(npy_header(len(behind)) + behind)
+        path.write_bytes(npy_header((len(behind),)) + behind)
 
     return write

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command()
 @stage.params_options
 @stage.path_option(
-    "--samples", stage.SAMPLES / "images.npy", "Samples: .npy, .npz (ADM), a folder or zip of PNG or JPEG, or sheets."
+    "--samples", stage.SAMPLES / "images.npy", "Samples: .npy, .npz (ADM), a folder, zip or tar of pictures, or sheets."
 )
 @click.option(
     "--grid", callback=stage.rows_and_columns, metavar="ROWSxCOLUMNS", help="The samples are sheets of so many cells."

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from itertools import cycle
+from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -44,7 +46,7 @@ class Chunk:
     """Some prepared images; those of damaged items are left out.
 
     Attributes:
-        images: uint8 (images, height, width, channels), or None where they are encoded.
+        images: uint8 (images, height, width, channels), or None where they are encoded or still in a file.
         encoded: the encoded images, or None.
         digests: uint8 (images, 32): of each file and of its prepared pixels.
         failures: what was left out; rows count within the chunk.
@@ -145,7 +147,13 @@ _worker = _Worker()
 
 
 def decode(
-    decoder: Decoder, items: Callable[[int, int], Sequence[Item]], num_items: int, *, workers: int, done: int = 0
+    decoder: Decoder,
+    items: Callable[[int, int], Sequence[Item]],
+    num_items: int,
+    scratch: Path,
+    *,
+    workers: int,
+    done: int = 0,
 ) -> Iterator[Chunk]:
     """Prepare items chunk by chunk, in their order.
 
@@ -153,6 +161,7 @@ def decode(
         decoder: how an item becomes an image.
         items: (first, last + 1) -> those items; asked for chunks when they are about to be prepared.
         num_items: of all.
+        scratch: folder for the pixels that processes pass on; exists.
         workers: processes; 1, or few images, prepare in this one.
         done: so many of the first items are left out; a multiple of the chunk, or all of them.
 
@@ -163,7 +172,7 @@ def decode(
     chunks = [(first, min(first + step, num_items)) for first in range(done, num_items, step)]
     waiting = (items(*chunk) for chunk in chunks)
     if workers > 1 and len(chunks) >= SPREAD_CHUNKS:
-        yield from _spread(decoder, waiting, min(workers, len(chunks)))
+        yield from _spread(decoder, waiting, min(workers, len(chunks)), scratch)
     else:
         yield from map(decoder, waiting)
 
@@ -188,24 +197,33 @@ def histogram(images: NDArray[np.uint8]) -> NDArray[np.int64]:
 Waiting: TypeAlias = Iterator[Sequence[Item]]
 
 
-def _spread(decoder: Decoder, waiting: Waiting, workers: int) -> Iterator[Chunk]:
+def _spread(decoder: Decoder, waiting: Waiting, workers: int, scratch: Path) -> Iterator[Chunk]:
     # spawn, not fork: the parent may hold threads (torch, a progress bar), and a fork would copy their locks
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(decoder,))
-    pending: deque[Future[Chunk]] = deque()
+    slots = [scratch / f"pixels-{number}" for number in range(CHUNKS_AHEAD * workers)]
+    pending: deque[tuple[Future[Chunk], Path]] = deque()
     try:
-        for chunk in waiting:
-            pending.append(pool.submit(_work, chunk))
-            if len(pending) >= CHUNKS_AHEAD * workers:
-                yield pending.popleft().result()
+        for chunk, slot in zip(waiting, cycle(slots), strict=False):
+            if len(pending) == len(slots):  # the oldest one has this slot
+                yield _received(decoder, *pending.popleft())
+            pending.append((pool.submit(_work, chunk, slot), slot))
         while pending:
-            yield pending.popleft().result()
+            yield _received(decoder, *pending.popleft())
     except BrokenProcessPool:
         raise ValueError(
             "prepare: a decoding process died, perhaps out of memory; what is done is kept, try --workers 1"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _received(decoder: Decoder, future: Future[Chunk], slot: Path) -> Chunk:
+    """A chunk with its pixels, which come through a file: a pipe copies them four times, in small pieces."""
+    chunk = future.result()
+    if not decoder.lossless:
+        chunk.images = np.fromfile(slot, np.uint8).reshape(-1, *decoder.shape)
+    return chunk
 
 
 def _start(decoder: Decoder) -> None:
@@ -221,9 +239,13 @@ def _leave_with_parent() -> None:
     os._exit(1)
 
 
-def _work(items: Sequence[Item]) -> Chunk:
+def _work(items: Sequence[Item], slot: Path) -> Chunk:
     assert _worker.decoder is not None
-    return _worker.decoder(items)
+    chunk = _worker.decoder(items)
+    if chunk.images is not None:
+        chunk.images.tofile(slot)
+        chunk.images = None
+    return chunk
 
 
 def _digest(content: bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:

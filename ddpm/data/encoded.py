@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 HEADER_BYTES = 128
-"""Length of the .npy header of every such file: numpy leaves room for the largest number."""
+"""Length of the .npy header of prepared images, encoded or not."""
 MARK = b"ddpmenc1"
 TRAILER = struct.Struct("<8s5q")
 CRC_BYTES = 4
@@ -66,14 +66,16 @@ def encode(image: NDArray[np.uint8]) -> bytes:
     return content + zlib.crc32(content).to_bytes(CRC_BYTES, "little")  # WebP itself has no checksum
 
 
-def npy_header(num_bytes: int) -> bytes:
-    """The first HEADER_BYTES of the file, which may be written last.
+def npy_header(shape: tuple[int, ...]) -> bytes:
+    """The header of a uint8 .npy file, as `np.save` writes it; for any number of rows it has HEADER_BYTES.
+
+    So it may be written last: numpy leaves room for the largest number.
 
     Args:
-        num_bytes: of everything behind them: images and `trailer`.
+        shape: (bytes,) of everything behind the header of an encoded file; (images, height, width, channels) of pixels.
     """
     file = io.BytesIO()
-    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (num_bytes,)})
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
     header = file.getvalue()
     assert len(header) == HEADER_BYTES
     return header

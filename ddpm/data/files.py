@@ -146,7 +146,7 @@ def open_files(path: Path, scratch: Path) -> Files:
 
 def is_hidden(name: str) -> bool:
     """Whether desktops or packers put a file there: one that is hidden, or in a hidden folder or `__MACOSX`."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+    return "/." in f"/{name}" or "/__MACOSX/" in f"/{name}/"
 
 
 def _packed(path: Path, entries: Iterable[tuple[Any, ...]]) -> Items:
@@ -158,7 +158,9 @@ def _packed(path: Path, entries: Iterable[tuple[Any, ...]]) -> Items:
     names: list[str] = []
     places, width = array("q"), 2  # packed: lists of tuples would be most of the memory
     for said, *place in entries:
-        name = "/".join(part for part in said.split("/") if part not in ("", "."))  # `tar -c ./photos` says ./photos
+        name = said
+        if "./" in said or "//" in said:  # `tar -c ./photos` says ./photos
+            name = "/".join(part for part in said.split("/") if part not in ("", "."))
         if not is_hidden(name):
             names.append(name)
             places.extend(place)

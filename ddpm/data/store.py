@@ -4,7 +4,6 @@ Images are one uint8 array, or encoded (`data.store`, see `ddpm.data.encoded`). 
 a memory map, so opening 2 GB costs nothing and processes share it.
 """
 
-import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ddpm.data.encoded import EncodedImages, open_encoded
+from ddpm.data.encoded import EncodedImages, npy_header, open_encoded
 
 MANIFEST = "manifest.json"
 WAY_OUT = "run `python -m ddpm prepare`"
@@ -46,14 +45,6 @@ def labels_file(split: str) -> str:
     return f"{split}_labels.npy"
 
 
-def images_header(shape: tuple[int, ...]) -> bytes:
-    """The header of a uint8 .npy file; it is equally long for every number of images, so it can be written last."""
-    file = io.BytesIO()
-    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
-    return file.getvalue()
-
-
 def write_images(path: Path, shape: tuple[int, int, int, int], chunks: Iterable[NDArray[np.uint8]]) -> None:
     """Stream images into an .npy file; the bytes are those of `np.save`, the memory that of one chunk.
 
@@ -64,7 +55,7 @@ def write_images(path: Path, shape: tuple[int, int, int, int], chunks: Iterable[
     """
     written = 0
     with path.open("wb") as file:
-        file.write(images_header(shape))
+        file.write(npy_header(shape))
         for chunk in chunks:
             assert chunk.dtype == np.uint8
             assert chunk.shape[1:] == shape[1:]

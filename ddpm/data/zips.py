@@ -76,8 +76,8 @@ def require_inside(path: Path, name: str, way_out: str) -> None:
     Raises:
         ValueError: an absolute name, a drive, a backslash, or a way upwards.
     """
-    outside = name.startswith("/") or name[1:2] == ":" or "\\" in name or "\0" in name or ".." in name.split("/")
-    if outside or not name:
+    outside = name.startswith("/") or name[1:2] == ":" or "\\" in name or "\0" in name
+    if outside or not name or (".." in name and ".." in name.split("/")):
         raise ValueError(f"{path}: entries must lie inside the archive, got {name!r}; {way_out}")
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ddpm.data import encoded, store
+from ddpm.data import encoded
 from ddpm.data.decode import DIGEST_BYTES, Chunk, Failure
 from ddpm.experiment.workspace import write_json
 
@@ -69,7 +69,7 @@ class GrowingSplit:
         """How long the files are, as far as they are safe."""
         done = self.progress
         return {
-            self.images: self._header_bytes + done.data_bytes,
+            self.images: encoded.HEADER_BYTES + done.data_bytes,
             self._digests: 2 * DIGEST_BYTES * done.images,
             self._lengths: 8 * done.images * self.lossless,
         }
@@ -116,17 +116,15 @@ class GrowingSplit:
 
     def finish(self) -> None:
         """Write the header of the images, and the index of encoded ones, when all is appended and saved."""
-        height, width, channels = self.shape
         with self.images.open("rb+") as file:
             if self.lossless:
                 lengths = np.fromfile(self._lengths, np.int64)
-                index = encoded.trailer(np.cumsum([0, *lengths], dtype=np.int64), self.shape)
-                file.seek(self._header_bytes + self.progress.data_bytes)
+                index = encoded.trailer(np.concatenate([[0], np.cumsum(lengths)]), self.shape)
+                file.seek(encoded.HEADER_BYTES + self.progress.data_bytes)
                 file.write(index)
-                header = encoded.npy_header(self.progress.data_bytes + len(index))
+                header = encoded.npy_header((self.progress.data_bytes + len(index),))
             else:
-                header = store.images_header((self.progress.images, height, width, channels))
-            assert len(header) == self._header_bytes
+                header = encoded.npy_header((self.progress.images, *self.shape))
             file.seek(0)
             file.write(header)
             file.flush()
@@ -142,10 +140,6 @@ class GrowingSplit:
     def kept(self) -> NDArray[np.int64]:
         """Which rows of the split the kept images are."""
         return np.delete(np.arange(self.progress.items), [failure.row for failure in self.progress.failures])
-
-    @property
-    def _header_bytes(self) -> int:
-        return len(encoded.npy_header(0) if self.lossless else store.images_header((0, *self.shape)))
 
 
 def _length(path: Path) -> int:

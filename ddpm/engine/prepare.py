@@ -69,6 +69,7 @@ def prepare(
         ValueError: a refused parameter; missing, changed or damaged files.
     """
     scratch = work / "scratch"
+    scratch.mkdir(parents=True, exist_ok=True)
     catalog = SOURCES[data.source](raw, data.labels, scratch)
     chosen = splits.choose(catalog.splits, catalog.items, data.train_split, data.valid_split)
     _require_present(raw, catalog, chosen)
@@ -77,7 +78,7 @@ def prepare(
     grown = {}
     for split, numbers in chosen.items():
         grown[split] = GrowingSplit(work, split, data.shape, data.store == "encoded")
-        _grow(data, catalog, numbers, grown[split], workers if catalog.parallel else 1, tick)
+        _grow(data, catalog, numbers, grown[split], scratch, workers if catalog.parallel else 1, tick)
     if data.on_error == "stop":
         _refuse_damage(raw, catalog, grown)
     _require_images(raw, grown)
@@ -96,8 +97,7 @@ def _require_present(raw: Path, catalog: Catalog, chosen: Chosen) -> None:
     if absent.size:
         raise ValueError(
             f"{raw}: all {len(numbers)} selected images must be here, {len(absent)} are missing, first "
-            f"{catalog.items.name(int(absent[0]))}; {catalog.way_out}, or select fewer, such as "
-            "data.train_split train[0:9000]"
+            f"{catalog.items.name(int(absent[0]))}; {catalog.way_out}"
         )
 
 
@@ -111,7 +111,13 @@ def _require_same_files(work: Path, stamp: str) -> None:
 
 
 def _grow(
-    data: DataParams, catalog: Catalog, numbers: NDArray[np.int64], some: GrowingSplit, workers: int, tick: Tick
+    data: DataParams,
+    catalog: Catalog,
+    numbers: NDArray[np.int64],
+    some: GrowingSplit,
+    scratch: Path,
+    workers: int,
+    tick: Tick,
 ) -> None:
     """Prepare what is left of a split."""
     decoder = Decoder(catalog.read, data.crop, data.resample, data.shape, lossless=some.lossless)
@@ -122,6 +128,7 @@ def _grow(
             decoder,
             lambda first, last: catalog.items.take(numbers[first:last]),
             len(numbers),
+            scratch,
             workers=workers,
             done=done,
         )
@@ -191,9 +198,9 @@ def _entry(catalog: Catalog, kept: NDArray[np.int64], some: GrowingSplit, work: 
     done, labels = some.progress, work / store.labels_file(some.images.stem)
     counts = np.bincount(catalog.labels[kept], minlength=len(catalog.classes))
     files, digests = hashlib.sha256(), some.digests
-    for number, digest in zip(kept.tolist(), digests, strict=True):
+    for number in kept:
         files.update(catalog.items.name(number).encode(errors="surrogateescape") + b"\0")
-        files.update(digest[:DIGEST_BYTES].tobytes())
+    files.update(digests[:, :DIGEST_BYTES].tobytes())
     return {
         "images": done.images,
         "images_of_class": {name: int(count) for name, count in zip(catalog.classes, counts, strict=False)},

@@ -67,7 +67,7 @@ def test_the_file_is_an_array_of_bytes(path: Path, tmp_path: Path) -> None:
     assert (array.dtype, array.ndim) == (np.uint8, 1)
     np.save(tmp_path / "again.npy", array)
     assert (tmp_path / "again.npy").read_bytes() == path.read_bytes()
-    assert {len(encoded.npy_header(num_bytes)) for num_bytes in (0, 1, 10**12, 2**62)} == {HEADER_BYTES}
+    assert {len(encoded.npy_header((num_bytes,))) for num_bytes in (0, 1, 10**12, 2**62)} == {HEADER_BYTES}
 
 
 def test_a_split_opens_as_if_it_were_an_array(path: Path, images: Pixels) -> None:
