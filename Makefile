@@ -58,12 +58,13 @@ layers: dev
 audit: dev
 	python -m pipeline.audit
 
-bench: dev  ## measure this CPU, a quarter of an hour: training beside others, sizes, parts, features, sampling
+bench: dev  ## measure this CPU, twenty minutes: training beside others, sizes, parts, features, sampling, data
 	python -m benchmarks.train --recipe cifar10 --batch 16 --device cpu
 	python -m benchmarks.scaling --recipe cifar10 --batches 4,8,16,32 --sizes 16,32,64 --batch 16 --device cpu
 	python -m benchmarks.parts --recipe quick --recipe cifar10:16 --device cpu
 	python -m benchmarks.features --device cpu
 	python -m benchmarks.sampling --recipe cifar10 --device cpu
+	python -m benchmarks.data --memory 10000 --memory 100000
 
 ui: runtime  ## MLflow UI on 127.0.0.1 (PORT=5000)
 	@store="$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"; \

@@ -36,14 +36,14 @@ class Peak:
     seconds: float
 
 
-def peak(files: list[bytes], count: int, workers: int, store: str, folder: Path) -> Peak:
+def peak(count: int, workers: int, store: str, folder: Path) -> Peak:
     """Prepare a zip of so many images in a process of its own, and watch it.
 
     Raises:
         RuntimeError: the command failed.
     """
     raw = folder / f"{count}.zip"
-    write_zip(files, count, raw)
+    write_zip(count, raw)
     words = [word for change in (*CHANGES, f"data.store={store}") for word in ("-S", change)]
     command = [sys.executable, "-m", "ddpm", "prepare", "--params", str(RECIPES / "folder64.yaml"), *words]
     command += ["--raw", str(raw), "--out", str(folder / f"{count}-{store}"), "--workers", str(workers)]

@@ -43,7 +43,7 @@ class Files:
 
     def numbers(self, wanted: Callable[[str], bool]) -> NDArray[np.int64]:
         """The numbers of the files whose names are wanted, in order."""
-        return np.array([n for n, name in enumerate(self.items.names()) if wanted(name)], dtype=np.int64)
+        return np.fromiter((n for n, name in enumerate(self.items.names()) if wanted(name)), np.int64)
 
     def find(self, name: str) -> Item | None:
         """The file of a name, in whatever folder it lies; None if there is none.
@@ -155,22 +155,41 @@ def _packed(path: Path, entries: Iterable[tuple[Any, ...]]) -> Items:
     Raises:
         ValueError: a name twice.
     """
-    names: list[str] = []
     places, width = array("q"), 2  # packed: lists of tuples would be most of the memory
-    for said, *place in entries:
-        name = said
-        if "./" in said or "//" in said:  # `tar -c ./photos` says ./photos
-            name = "/".join(part for part in said.split("/") if part not in ("", "."))
-        if not is_hidden(name):
-            names.append(name)
-            places.extend(place)
-            width = len(place)
-    order = sorted(range(len(names)), key=lambda number: names[number].replace("/", "\0"))
+
+    def names() -> Iterator[str]:
+        nonlocal width
+        for said, *place in entries:
+            name = said
+            if "./" in said or "//" in said:  # `tar -c ./photos` says ./photos
+                name = "/".join(part for part in said.split("/") if part not in ("", "."))
+            if not is_hidden(name):
+                places.extend(place)
+                width = len(place)
+                yield name
+
+    found = Items(names())
+    found = found.at(np.frombuffer(places, np.int64).reshape(-1, width))
+    return found if _in_order(found.names()) else _sorted(path, found)
+
+
+def _key(name: str) -> str:
+    """By which a walk through the folders sorts."""
+    return name.replace("/", "\0")
+
+
+def _in_order(names: Iterator[str]) -> bool:
+    """Whether names are in the order of a walk, and each is there once: most archives are packed so."""
+    return all(_key(name) < _key(after) for name, after in pairwise(names))
+
+
+def _sorted(path: Path, found: Items) -> Items:
+    names = list(found.names())
+    order = sorted(range(len(names)), key=lambda number: _key(names[number]))
     for number, after in pairwise(order):
         if names[number] == names[after]:
             raise ValueError(f"{path}: names must be unique, got {names[number]!r} twice; pack it again")
-    table = np.frombuffer(places, np.int64).reshape(-1, width)[order]
-    return Items((names[number] for number in order), table)
+    return Items((names[number] for number in order), found.places[order])
 
 
 def _zipped(path: Path) -> Items:

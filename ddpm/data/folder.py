@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 import numpy as np
@@ -33,10 +34,9 @@ def open_folder(raw: Path, labels: str, scratch: Path) -> Catalog:
     files = open_files(find_download(raw), scratch)
     items, record = list_images(files)
     depth = _depth(items)
-    tops = [_folder(name, depth) for name in items.names()]
     splits: dict[str, NDArray[np.int64]] = {}
-    if all(top.lower() in SPLIT_FOLDERS for top in tops):
-        split_of = np.array([SPLIT_FOLDERS[top.lower()] for top in tops])
+    if all(_folder(name, depth).lower() in SPLIT_FOLDERS for name in items.names()):
+        split_of = np.array([SPLIT_FOLDERS[_folder(name, depth).lower()] for name in items.names()])
         found = {split: np.flatnonzero(split_of == split) for split in dict.fromkeys(SPLIT_FOLDERS.values())}
         splits = {split: numbers for split, numbers in found.items() if len(numbers)}
         depth += 1
@@ -91,7 +91,9 @@ def list_images(files: Files, is_wanted: Callable[[str], bool] = lambda _: True)
             f"{files.path}: image files must have at most {MOST_BYTES} bytes, got {name} of {places[large[0], 0]}; "
             "make it smaller or remove it"
         )
-    items = Items((files.items.name(number) for number in numbers), places)
+    items = files.items
+    if len(numbers) < len(items):
+        items = Items((items.name(number) for number in numbers), places)
     return items, files.record | {"num_files": len(items), "other_files": dict(sorted(others.items()))}
 
 
@@ -117,7 +119,7 @@ def _classes(place: Path, items: Items, depth: int) -> tuple[NDArray[np.int64], 
     Raises:
         ValueError: images that lie in none.
     """
-    folders = [_folder(name, depth) for name in items.names()]
+    folders = [intern(_folder(name, depth)) for name in items.names()]
     if lost := [number for number, folder in enumerate(folders) if not folder]:
         raise ValueError(
             f"{place}: data.labels folder needs every image in a class folder, {len(lost)} lie in none, "

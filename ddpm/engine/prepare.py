@@ -50,7 +50,7 @@ def prepare(
 
     Writes train.npy, train_labels.npy, valid.npy, valid_labels.npy and manifest.json, all of them or none. The bytes
     do not depend on `workers`, nor on how often the work was killed and started again. Memory does not grow with the
-    images, but for about 100 bytes each.
+    images, but for about 150 bytes each.
 
     Args:
         data: section `data` of the parameters.
