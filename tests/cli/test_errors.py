@@ -31,7 +31,7 @@ def test_missing_data(project, ddpm, refused):
 
 
 def test_missing_celeba_says_what_to_download(project, ddpm, refused):
-    arguments = ["data.source=celeba", "data.crop=ddim-128", "data.channels=3", "data.labels=none"]
+    arguments = ["data.source=celeba", "data.name=celeba", "data.crop=ddim-128", "data.channels=3", "data.labels=none"]
     arguments += [
         "data.valid_split=valid",
         "model.num_classes=0",
@@ -39,7 +39,7 @@ def test_missing_celeba_says_what_to_download(project, ddpm, refused):
         "sample.guidance_scale=1",
     ]
     result = ddpm("prepare", *(part for argument in arguments for part in ("-S", argument)))
-    refused(result, "list_eval_partition.txt", "data/README.md")
+    refused(result, "data/raw/celeba: the downloaded files must be here", "data/README.md")
 
 
 def test_data_of_another_size(done, ddpm, refused):
