@@ -60,7 +60,8 @@ class GrowingSplit:
         self.images, self._state = folder / f"{split}.npy", folder / f"{split}.json"
         self._digests, self._lengths = folder / f"{split}.digests", folder / f"{split}.lengths"
         self.shape, self.lossless = shape, lossless
-        self.progress, nothing = _read_state(self._state), Progress(histogram=np.zeros((shape[2], 256), int).tolist())
+        nothing = Progress(histogram=np.zeros((shape[2], 256), int).tolist())
+        self.progress = _read_state(self._state) or nothing
         if any(_length(path) < end for path, end in self._ends().items()):  # it was killed while it put them in place
             self.progress = nothing
         self._saved_at = time.monotonic()
@@ -146,9 +147,9 @@ def _length(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _read_state(path: Path) -> Progress:
-    if not path.is_file():
-        return Progress()
+def _read_state(path: Path) -> Progress | None:
+    if not path.is_file():  # killed before the first one
+        return None
     state: dict[str, Any] = json.loads(path.read_bytes())
     state["failures"] = [Failure(*failure) for failure in state["failures"]]
     return Progress(**state)

@@ -83,3 +83,17 @@ def test_files_that_are_shorter_than_the_state_says_are_made_anew(
     assert (tmp_path / "out-work" / "train.json").is_file()
     prepare(data_params(), raw, tmp_path / "out")
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_work_that_was_killed_before_its_first_state_is_made_anew(
+    celeba: Celeba, data_params: Params, tmp_path: Path
+) -> None:
+    raw = celeba()
+    prepare(data_params(), raw, tmp_path / "whole")
+    prepare(data_params(), raw, tmp_path / "out")
+    work = tmp_path / "out-work"
+    for split in ("train", "valid"):
+        (work / f"{split}.json").unlink()
+        (work / f"{split}.npy").write_bytes(bytes(5000))
+    prepare(data_params(), raw, tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
