@@ -15,7 +15,7 @@ from PIL import Image
 
 from ddpm.data.catalog import Item
 from ddpm.data.files import FolderReader, is_hidden, open_files
-from ddpm.data.frames import DAMAGE
+from ddpm.data.frames import DAMAGE, JPEG_START, PNG_DEPTH, PNG_START
 from ddpm.data.tars import is_compressed
 
 FORMATS = ("JPEG", "PNG")
@@ -23,10 +23,6 @@ FORMATS = ("JPEG", "PNG")
 SUFFIXES = (".png", ".jpg", ".jpeg")
 BESIDE = (".json", ".txt")
 """Notes that programs leave beside their samples; they are passed over like hidden files."""
-
-PNG_START, JPEG_START = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
-PNG_DEPTH = 24
-"""Where a PNG states its bits per channel. PIL cuts 16 of them down to 8 and does not say so."""
 
 GRAY, COLOR = ("1", "L", "LA"), ("P", "RGB", "RGBA")
 ARCHIVES = (".zip", ".tar")
