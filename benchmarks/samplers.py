@@ -25,6 +25,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from ddpm.diffusion.samplers import SAMPLERS
+from ddpm.drawing.grid import PADDING, tile
+from ddpm.drawing.look import INK, MUTED, PAPER, type_face
+from ddpm.drawing.png import save_png
 from ddpm.engine.checkpoint import Checkpoint, load_checkpoint
 from ddpm.engine.distributed import alone
 from ddpm.engine.evaluate import distance
@@ -33,9 +36,6 @@ from ddpm.engine.sample import sample_images
 from ddpm.experiment.params import SampleParams
 from ddpm.experiment.params_file import load
 from ddpm.experiment.workspace import atomic_path
-from ddpm.figures.grid import PADDING, tile
-from ddpm.figures.look import INK, MUTED, PAPER, type_face
-from ddpm.figures.png import save_png
 from ddpm.metrics.features import Extractor, build_extractor
 from ddpm.metrics.record import Protocol
 from ddpm.metrics.statistics import Statistics, load_statistics

@@ -20,11 +20,11 @@ from benchmarks.damage import SEED, jpeg, noisy, read_grids, read_photos
 from benchmarks.kept import Kept, Rows, distance, gaussian
 from benchmarks.machine import RESULTS, report, table
 from ddpm.digest import file_sha256
+from ddpm.drawing.curves import plain_log_ticks
+from ddpm.drawing.look import BLUE, MUTED, ORANGE, as_image, name_axes, page
+from ddpm.drawing.png import save_png
 from ddpm.engine.device import keep_heap, pick_device, set_determinism
 from ddpm.experiment.workspace import atomic_path
-from ddpm.figures.curves import plain_log_ticks
-from ddpm.figures.look import BLUE, MUTED, ORANGE, as_image, name_axes, page
-from ddpm.figures.png import save_png
 from ddpm.metrics.features import Extractor, build_extractor
 from ddpm.metrics.moments import Moments
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "samples": "Samples of several runs -> one set; samples -> PNG, zip, npz or sheets.",
     "evaluate": "Samples and reference -> metrics.json.",
     "figures": "Everything -> pictures.",
+    "figure": "One picture, with options of its own.",
     "likelihood": "Weights and held-out images -> bits/dim.",
     "invert": "Images -> latents, and back.",
     "import": "A checkpoint of another system -> weights.",

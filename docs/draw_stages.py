@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ddpm.drawing.look import BLUE, GREEN, INK, MUTED, ORANGE, PAPER, RULE, as_image, page
+from ddpm.drawing.png import save_png
 from ddpm.experiment.stages import STAGES, Stage
-from ddpm.figures.look import BLUE, GREEN, INK, MUTED, ORANGE, PAPER, RULE, as_image, page
-from ddpm.figures.png import save_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

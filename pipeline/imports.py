@@ -7,6 +7,7 @@ prints one JSON object, stage -> files.
 import ast
 import importlib.util
 import json
+import pkgutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -41,7 +42,7 @@ def load(stage: str, root: Path) -> list[str]:
     """Import a stage's command and engine as if for the first time; list the files that can change its result."""
     for name in [name for name in sys.modules if _is_ours(name)]:
         del sys.modules[name]
-    waiting = ["ddpm.__main__", f"ddpm.cli.{stage}", f"ddpm.engine.{stage}"]
+    waiting = ["ddpm.__main__", f"ddpm.cli.{stage}", *_workshop(stage)]
     searched = set()
     while waiting:
         for name in waiting:
@@ -57,6 +58,14 @@ def load(stage: str, root: Path) -> list[str]:
     modules = [sys.modules[name] for name in searched if can_change_results(name)]
     files = [Path(module.__file__) for module in modules if module.__file__]
     return sorted(file.resolve().relative_to(root.resolve()).as_posix() for file in files if not is_bare(file))
+
+
+def _workshop(stage: str) -> list[str]:
+    """The engine module of a stage's name, or all modules of a package of its name: it finds them by name."""
+    if _is_module(f"ddpm.engine.{stage}"):
+        return [f"ddpm.engine.{stage}"]
+    package = importlib.import_module(f"ddpm.{stage}")
+    return [f"ddpm.{stage}.{module.name}" for module in pkgutil.iter_modules(package.__path__)]
 
 
 def can_change_results(name: str) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from ddpm.__main__ import COMMANDS, main
-from ddpm.figures.png import read_about
+from ddpm.drawing.png import read_about
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [

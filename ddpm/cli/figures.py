@@ -9,70 +9,46 @@ from ddpm.cli import stage
 
 @click.command()
 @stage.params_options
-@stage.path_option("--checkpoint", stage.WEIGHTS, "Weights for the denoising strip.")
+@stage.path_option("--checkpoint", stage.WEIGHTS, "Weights, from `train` or `import`.")
 @stage.path_option("--samples", stage.SAMPLES / "images.npy", "Samples for the grids.")
 @stage.path_option("--data", stage.PREPARED, "Folder of prepared images.")
 @stage.path_option("--curve", stage.RESULTS / "train.csv", "Training curve.")
 @stage.path_option("--metrics", stage.RESULTS / "metrics.json", "Metrics for the captions.")
 @stage.path_option("--out", stage.RESULTS / "figures", "Folder for the pictures.")
 @stage.device_option
-def figures(
-    params_path: Path,
-    overrides: tuple[str, ...],
-    checkpoint: Path,
-    samples: Path,
-    data: Path,
-    curve: Path,
-    metrics: Path,
-    out: Path,
-    device: str,
-) -> None:
-    """Draw the sample grid, the curves, and both processes step by step.
+def figures(params_path: Path, overrides: tuple[str, ...], out: Path, device: str, **inputs: Path) -> None:
+    """Draw the figures that figures.names lists. `python -m ddpm figure NAME` draws one, with options of its own.
 
     \b
     Example:
-      python -m ddpm figures -S figures.zoom=8 --out work/large_figures
+      python -m ddpm figures -S 'figures.names=[samples, denoising]' --out work/two_figures
     """
     params = stage.load_params(params_path, overrides)
 
-    import json
-
-    import numpy as np
-
-    from ddpm.data.store import open_split
-    from ddpm.engine.checkpoint import load_checkpoint
     from ddpm.engine.device import pick_device
     from ddpm.engine.distributed import alone
-    from ddpm.engine.figures import Material, draw_figures, figures_of
     from ddpm.experiment.workspace import require_writable
+    from ddpm.figures.material import Material, Places
+    from ddpm.figures.stage import draw_figures, drawable
 
     place = pick_device(device)
-    loaded = load_checkpoint(checkpoint)
-    trained_here = loaded.step > 0  # `import` writes 0: results/train.csv, if any, is the curve of another net
-    stage.require_files(*([curve] if trained_here else []), metrics)
-    images = stage.load_array(samples)
-    wanted = params.figures.grid_rows * params.figures.grid_columns
-    if len(images) < wanted:
-        raise ValueError(
-            f"{samples}: figures.grid_rows * grid_columns = {wanted} needs as many samples, got {len(images)}"
-        )
-    material = Material(
-        figures=params.figures,
-        sample=params.sample,
-        checkpoint=loaded,
-        samples=images[:wanted],
-        real=np.asarray(open_split(data, "train").images[: max(wanted, params.figures.strip_images)]),
-        curve=curve if trained_here else None,
-        metrics=json.loads(metrics.read_text()),
-        device=place,
-    )
+    material = Material(params.figures, params.sample, Places(**inputs), place)
+    names = drawable(material)
+    for name in set(params.figures.names).difference(names):
+        click.echo(f"figures: no {name}; the checkpoint was not trained here, so it has no curve", err=True)
     require_writable(out / "samples.png")
-    inputs = (stage.WEIGHTS, stage.SAMPLES / "images.npy", stage.PREPARED)
-    small = (stage.RESULTS / "train.csv", stage.RESULTS / "metrics.json", stage.RESULTS / "figures")
-    standard = (checkpoint, samples, data) == inputs and (curve, metrics, out) == small
+    given = (*inputs.values(), out)
+    standard = given == (
+        stage.WEIGHTS,
+        stage.SAMPLES / "images.npy",
+        stage.PREPARED,
+        stage.RESULTS / "train.csv",
+        stage.RESULTS / "metrics.json",
+        stage.RESULTS / "figures",
+    )
     with (
         stage.recorded("figures", params, alone(place), standard) as recorder,
-        stage.progress("figures", len(figures_of(material)), "figures") as bar,
+        stage.progress("figures", len(names), "figures") as bar,
     ):
-        recorder.artifacts = draw_figures(material, out, bar.update)
+        recorder.artifacts = draw_figures(material, names, out, bar.update)
     click.echo(f"{out}: {', '.join(path.name for path in recorder.artifacts)}")

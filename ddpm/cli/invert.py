@@ -57,12 +57,12 @@ def invert(
     import numpy as np
 
     from ddpm.data.store import open_split
+    from ddpm.drawing.png import save_png
     from ddpm.engine import invert as engine
     from ddpm.engine.checkpoint import load_checkpoint
     from ddpm.engine.device import pick_device
     from ddpm.engine.unguided import require_images
     from ddpm.experiment.workspace import atomic_path, require_writable
-    from ddpm.figures.png import save_png
 
     if guidance_scale != 1:
         raise ValueError(

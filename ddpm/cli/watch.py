@@ -78,9 +78,9 @@ class Watch:
             self.mirrored = time.monotonic()
 
     def _show_previews(self, progress: "Progress") -> None:
+        from ddpm.drawing.evolution import evolution
+        from ddpm.drawing.png import save_png
         from ddpm.experiment.workspace import atomic_path
-        from ddpm.figures.evolution import evolution
-        from ddpm.figures.png import save_png
 
         self.shown_previews, steps = len(progress.previews), list(progress.previews)
         image = evolution([progress.previews[step] for step in steps], steps, ZOOM)

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddpm.data import store
+from ddpm.drawing.data_card import Group, Layout, data_card, plan
+from ddpm.drawing.lettering import has_letters
+from ddpm.drawing.png import save_png
 from ddpm.engine.manifest_lines import height_and_width, labels_text, largest_classes, plain, size_text, sizes_of
 from ddpm.experiment.workspace import atomic_path
-from ddpm.figures.data_card import Group, Layout, data_card, plan
-from ddpm.figures.lettering import has_letters
-from ddpm.figures.png import save_png
 
 SHOWN_CLASSES = 16
 KEYS = (

@@ -13,10 +13,10 @@ from ddpm.data.store import Split
 from ddpm.diffusion.samplers.ddim import ddim
 from ddpm.diffusion.samplers.inversion import invert, rising
 from ddpm.diffusion.samplers.steps import Settings
+from ddpm.drawing.strips import strip
 from ddpm.engine.batches import to_pixels
 from ddpm.engine.checkpoint import Checkpoint
 from ddpm.engine.unguided import image_batches, require_images, unguided
-from ddpm.figures.strips import strip
 from ddpm.types import Images
 
 

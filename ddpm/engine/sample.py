@@ -14,14 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ddpm import randomness
-from ddpm.diffusion.samplers import SAMPLERS
-from ddpm.diffusion.samplers.steps import SPACINGS, State
+from ddpm.diffusion.samplers.steps import State
 from ddpm.engine.batches import to_pixels
-from ddpm.engine.build import build_denoiser, build_schedule, build_settings
+from ddpm.engine.build import build_schedule
 from ddpm.engine.checkpoint import Checkpoint
-from ddpm.engine.device import DTYPES, keep_heap, memory_format, require_precision, set_determinism
+from ddpm.engine.device import DTYPES, keep_heap, require_precision, set_determinism
 from ddpm.engine.distributed import Team
+from ddpm.engine.reverse import Reverse
 from ddpm.engine.rows import Tick, fill_rows, spans
 from ddpm.experiment.params import SampleParams
 from ddpm.experiment.rules import FROM_PURE_NOISE
@@ -55,14 +54,14 @@ class Drawn(NamedTuple):
     new_evaluations: int
 
 
-def trajectories(
+def reverse_of(
     checkpoint: Checkpoint,
     sample: SampleParams,
     seed: int,
     device: torch.device,
     seen: Callable[[int], None] = lambda num_images: None,  # noqa: ARG005
-) -> Trajectories:
-    """The sampler of `sample` over the net of `checkpoint`, as a function from image numbers to their reverse steps.
+) -> Reverse:
+    """The sampler of `sample` over the net of `checkpoint`.
 
     Args:
         checkpoint: what to sample from.
@@ -79,28 +78,28 @@ def trajectories(
     net = checkpoint.build(device)
     if sample.precision != "float32":
         narrow(net, DTYPES[sample.precision])
-    schedule = build_schedule(checkpoint.schedule, device)
     ready = torch.compile(net) if sample.compile else net
-    steps, settings = SPACINGS[sample.spacing](schedule, sample.steps), build_settings(sample)
-    height, width, channels = checkpoint.data.shape
-    shape = (channels, height, width)
-    scale = max(1.0, schedule.path(steps[:1])[0].noise)  # prior_scale of the first step: not all spacings start at T
 
     def counted(x_t: Images, *others: Tensor | None) -> Tensor:
         seen(len(x_t))
         output: Tensor = ready(x_t, *others)
         return output
 
-    def start(index: Indices) -> Iterator[State]:
-        def noise(k: int) -> Images:
-            return randomness.normal(seed, "reverse noise", k, index, shape)
+    return Reverse(checkpoint, sample, counted, build_schedule(checkpoint.schedule, device), seed)
 
-        denoise = build_denoiser(
-            counted, schedule, checkpoint.objective, checkpoint.model, sample, labels_of(checkpoint, index)
-        )
-        x_T = scale * randomness.normal(seed, "x_T", 0, index, shape)
-        x_T = x_T.to(memory_format=memory_format(device, checkpoint.model.channels))
-        return SAMPLERS[sample.sampler](denoise, schedule, x_T, steps, noise, settings)
+
+def trajectories(
+    checkpoint: Checkpoint,
+    sample: SampleParams,
+    seed: int,
+    device: torch.device,
+    seen: Callable[[int], None] = lambda num_images: None,  # noqa: ARG005
+) -> Trajectories:
+    """`reverse_of` as a function from image numbers to their reverse steps, from pure noise."""
+    reverse = reverse_of(checkpoint, sample, seed, device, seen)
+
+    def start(index: Indices) -> Iterator[State]:
+        return reverse.walk(reverse.prior(index), index, labels_of(checkpoint, index))
 
     return start
 

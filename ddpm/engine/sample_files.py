@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ddpm.drawing.grid import as_picture, lay_out
 from ddpm.engine.sample_manifest import IMAGES, LABELS, MANIFEST
 from ddpm.experiment.workspace import atomic_path
-from ddpm.figures.grid import as_picture, lay_out
 
 Pixels = NDArray[np.uint8]
 Tick = Callable[[int], object]

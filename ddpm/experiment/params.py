@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Precision = Literal["float32", "bf16", "fp16"]
+FigureName = Literal["samples", "comparison", "loss", "schedule", "forward", "denoising"]
 Seed = Field(ge=0, lt=2**32)
 Count = Field(ge=1)
 Pair = Field(min_length=2, max_length=2)
@@ -232,6 +233,7 @@ class EvaluateParams(Section):
 class FiguresParams(Section):
     """What is drawn, and how large."""
 
+    names: list[FigureName] = Field(min_length=1)
     seed: int = Seed
     grid_rows: int = Count
     grid_columns: int = Count

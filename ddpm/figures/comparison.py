@@ -1,49 +1,32 @@
-"""Real and generated images side by side, so that the eye can judge what a metric says."""
+"""Real images beside samples, with the distance between the two sets in the heading.
 
-from __future__ import annotations
-
-from math import ceil
+\b
+Example:
+  python -m ddpm figure comparison -S figures.grid_columns=8 --out work/comparison.png
+"""
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from ddpm.figures.grid import PADDING, tile
-from ddpm.figures.look import INK, PAPER, type_face
-
-GUTTER_PIXELS = 28
-CAPTION_PIXELS = 17
-HEAD_PIXELS = CAPTION_PIXELS + 14
+from ddpm.drawing.comparison import real_and_generated
+from ddpm.figures.figure import Figure
+from ddpm.figures.material import Material, headline
+from ddpm.figures.options import NoOptions
 
 
-def real_and_generated(
-    real: NDArray[np.uint8],
-    samples: NDArray[np.uint8],
-    rows: int,
-    columns: int,
-    zoom: int,
-    captions: tuple[str, str] = ("real", "generated"),
-) -> Image.Image:
-    """Draw two grids of the same size next to each other, each under its caption.
+def draw(material: Material, options: NoOptions) -> Image.Image:  # noqa: ARG001
+    """Two grids of half of figures.grid_columns each."""
+    chosen, images = material.figures, material.train.images
+    columns = max(chosen.grid_columns // 2, 1)
+    rows = min(chosen.grid_rows, len(images) // columns)
+    captions = ("real", f"generated  {headline(material.metrics)}")
+    real = np.asarray(images[: rows * columns])
+    return real_and_generated(real, material.samples, rows, columns, chosen.zoom, captions)
 
-    Args:
-        real, samples: uint8 (count, height, width, channels); the first rows x columns of each are shown.
-        captions: what stands over the left and over the right grid; a long one makes its half wider, it is never cut.
 
-    Raises:
-        ValueError: too few images, or images of two shapes.
-    """
-    if real.shape[1:] != samples.shape[1:]:
-        raise ValueError(
-            f"comparison: real and generated images must have one shape, got {real.shape[1:]} and {samples.shape[1:]}; "
-            "compare samples with the prepared images of the same params.yaml"
-        )
-    grids = [tile(images, rows, columns, zoom) for images in (real, samples)]
-    face = type_face(CAPTION_PIXELS)
-    width = max(grids[0].width, *(ceil(face.getlength(caption)) + 2 * PADDING for caption in captions))
-    picture = Image.new("RGB", (2 * width + GUTTER_PIXELS, grids[0].height + HEAD_PIXELS), PAPER)
-    draw = ImageDraw.Draw(picture)
-    for left, grid, caption in zip((0, width + GUTTER_PIXELS), grids, captions, strict=True):
-        picture.paste(grid.convert("RGB"), (left, HEAD_PIXELS))
-        draw.text((left + PADDING, 6), caption, fill=INK, font=face)
-    return picture
+FIGURE = Figure(
+    caption="Left, the first images that the net was trained on; right, the first samples. The metric compares all.",
+    options=NoOptions,
+    draw=draw,
+    needs=("samples", "train", "checkpoint", "sample", "metrics"),
+)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddpm.figures.grid import tile
+from ddpm.drawing.grid import tile
 from ddpm.metrics import features
 from ddpm.metrics.features import Extractor
 from ddpm.metrics.weights import CANONICAL_SHA256

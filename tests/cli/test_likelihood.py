@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from ddpm.figures.png import read_about
+from ddpm.drawing.png import read_about
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from ddpm.data import store
+from ddpm.drawing.png import read_about
 from ddpm.engine import describe
 from ddpm.engine.manifest_lines import largest_classes, lines, plain
-from ddpm.figures.png import read_about
 
 Make = Callable[..., Path]
 DIGEST = hashlib.sha256(b"").hexdigest()

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ddpm.figures.strips import fit_labels, strip
+from ddpm.drawing.strips import fit_labels, strip
 
 
 def frames(columns: int, rows: int, channels: int = 1) -> np.ndarray:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from ddpm.figures.grid import PADDING, as_picture, check_images, lay_out
-from ddpm.figures.look import MUTED, PAPER, type_face
+from ddpm.drawing.grid import PADDING, as_picture, check_images, lay_out
+from ddpm.drawing.look import MUTED, PAPER, type_face
 
 LABEL_PIXELS = 15
 GAP = 8  # pixels between a label and its row

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from ddpm.figures.data_card import EDGE, GAP, LABEL_PIXELS, MARGIN, WIDEST_PIXELS, Group, Layout, data_card, plan
-from ddpm.figures.lettering import face_for, has_letters, shorten, wrap
-from ddpm.figures.look import BLUE, type_face
+from ddpm.drawing.data_card import EDGE, GAP, LABEL_PIXELS, MARGIN, WIDEST_PIXELS, Group, Layout, data_card, plan
+from ddpm.drawing.lettering import face_for, has_letters, shorten, wrap
+from ddpm.drawing.look import BLUE, type_face
 
 LONG = "a name that nobody would give to a class, but somebody always does, and then it goes on"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import ImageFont
 
-from ddpm.figures.look import type_face
+from ddpm.drawing.look import type_face
 
 PLAIN = frozenset(map(chr, range(32, 127))) | set("·…")
 """What Pillow's own face is asked for; it has few letters beyond ASCII."""

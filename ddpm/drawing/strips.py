@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from ddpm.figures.grid import PADDING, as_picture, check_images, lay_out
-from ddpm.figures.look import INK, MUTED, PAPER, type_face
+from ddpm.drawing.grid import PADDING, as_picture, check_images, lay_out
+from ddpm.drawing.look import INK, MUTED, PAPER, type_face
 
 LABEL_PIXELS = 15
 SMALLEST_LABEL_PIXELS = 9  # below this, digits are no longer legible

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageOps
 
-from ddpm.figures.grid import as_picture, check_images
-from ddpm.figures.lettering import face_for, wrap
-from ddpm.figures.look import BLUE, INK, MUTED, PAPER, RULE
+from ddpm.drawing.grid import as_picture, check_images
+from ddpm.drawing.lettering import face_for, wrap
+from ddpm.drawing.look import BLUE, INK, MUTED, PAPER, RULE
 
 WIDEST_PIXELS, NARROWEST_PIXELS = 2000, 1000
 MARGIN, GAP, ROW_GAP, GROUP_GAP = 48, 4, 10, 26

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from ddpm.figures.curves import QUARTER_COLORS, QUARTERS, Row, loss_curve, running_mean, scale_loss, schedule_curves
-from ddpm.figures.look import page
-from ddpm.figures.png import read_about, save_png
+from ddpm.drawing.curves import QUARTER_COLORS, QUARTERS, Row, loss_curve, running_mean, scale_loss, schedule_curves
+from ddpm.drawing.look import page
+from ddpm.drawing.png import read_about, save_png
 
 
 def rows(count: int = 60) -> list[Row]:
@@ -180,7 +180,7 @@ def test_only_png_files_have_chunks(tmp_path: Path) -> None:
 
 def test_importing_the_room_loads_neither_torch_nor_matplotlib() -> None:
     code = (
-        "import sys, ddpm.figures.comparison, ddpm.figures.curves, ddpm.figures.evolution, ddpm.figures.strips;"
+        "import sys, ddpm.drawing.comparison, ddpm.drawing.curves, ddpm.drawing.evolution, ddpm.drawing.strips;"
         "print(sorted({'torch', 'matplotlib'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

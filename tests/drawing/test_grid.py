@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ddpm.figures.comparison import real_and_generated
-from ddpm.figures.grid import tile
+from ddpm.drawing.comparison import real_and_generated
+from ddpm.drawing.grid import tile
 
 
 def numbered(count: int, channels: int = 1) -> NDArray[np.uint8]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ddpm.figures.evolution import evolution
+from ddpm.drawing.evolution import evolution
 
 
 def previews(rows: int, columns: int, channels: int = 1, size: int = 8) -> list[np.ndarray]:

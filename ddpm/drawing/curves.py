@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
-from ddpm.figures.look import BLUE, GREEN, MUTED, ORANGE, as_image, name_axes, page
-from ddpm.figures.png import save_png
+from ddpm.drawing.look import BLUE, GREEN, MUTED, ORANGE, as_image, name_axes, page
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,14 +29,13 @@ QUARTERS = {
 QUARTER_COLORS = ("#f2b48a", "#e58a4b", "#d55e00", "#8a3d00")  # one hue: the more noise, the darker
 
 
-def loss_curve(rows: Sequence[Row], path: Path, about: Mapping[str, str] | None = None) -> None:
+def loss_curve(rows: Sequence[Row]) -> Image.Image:
     """Draw the rows of results/train.csv: training and held-out loss, gradient norm, learning rate.
 
     Args:
         rows: one mapping per logged step with step, loss, valid_loss, learning_rate and grad_norm, as numbers or as the
             text of a CSV file; valid_loss may be empty. So may valid_loss_25, _50, _75 and _100, the held-out loss of
             each quarter of t, or be missing; they get a panel of their own.
-        about: text chunks of the PNG.
 
     Raises:
         ValueError: no rows, a missing column, or an empty cell where a number must be.
@@ -64,7 +62,7 @@ def loss_curve(rows: Sequence[Row], path: Path, about: Mapping[str, str] | None 
             axes.locator_params(axis="y", nbins=3)
         bottom.set_xlim(0, step[-1])
         figure.align_ylabels()
-        save_png(as_image(figure), path, about or {})
+        return as_image(figure)
 
 
 def draw_loss(axes: Axes, step: Series, loss: Series, valid: Series) -> None:
@@ -124,14 +122,13 @@ def plain_log_ticks(axes: Axes) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def schedule_curves(alpha_bar: ArrayLike, beta: ArrayLike, path: Path, about: Mapping[str, str] | None = None) -> None:
+def schedule_curves(alpha_bar: ArrayLike, beta: ArrayLike) -> Image.Image:
     """Draw a schedule over t: beta, alpha_bar, the two scales and log-SNR.
 
     log-SNR is drawn where it is finite: alpha_bar[0] = 1 has no noise at all.
 
     Args:
         alpha_bar, beta: tables of length T + 1; index 0 is data.
-        about: text chunks of the PNG.
 
     Raises:
         ValueError: tables of different lengths, or fewer than two entries.
@@ -158,7 +155,7 @@ def schedule_curves(alpha_bar: ArrayLike, beta: ArrayLike, path: Path, about: Ma
         four.axhline(0, color=MUTED, linewidth=0.9, linestyle=":")
         name_axes(four, "log-SNR", "t (noising steps)", "natural log")
         four.set_xlim(0, t[-1])
-        save_png(as_image(figure), path, about or {})
+        return as_image(figure)
 
 
 def series(rows: Sequence[Row], name: str, may_be_empty: bool = False) -> Series:
