@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from ddpm.data.frames import Frame
@@ -45,7 +47,7 @@ class Crop:
     """Bring the frame near to the size before the box is cut."""
 
 
-def apply_crop(frame: Frame, crop: str, resample: str, size: Size) -> Image.Image:
+def apply_crop(frame: Frame, crop: str, resample: str, size: Size) -> NDArray[np.uint8]:
     """Crop and resize one image; a cut that already has the size is not resampled.
 
     Args:
@@ -55,7 +57,7 @@ def apply_crop(frame: Frame, crop: str, resample: str, size: Size) -> Image.Imag
         size: width and height of the result.
 
     Returns:
-        An image of that size, in the mode of the frame.
+        (height, width) of a gray frame, (height, width, 3) of an RGB one; it may be a view of the frame.
 
     Raises:
         ValueError: an unknown name, or a frame that the crop is not defined on.
@@ -65,7 +67,10 @@ def apply_crop(frame: Frame, crop: str, resample: str, size: Size) -> Image.Imag
     rule, kernel = CROPS[crop], kernel_of(crop, resample)
     if rule.shrink is not None:
         frame = Frame(rule.shrink(frame.image(frame.mode), size, kernel))
-    return _resize(frame.cut(rule.box(frame.size, size)), size, kernel)
+    left, top, right, bottom = box = rule.box(frame.size, size)
+    if isinstance(frame.source, np.ndarray) and (right - left, bottom - top) == size:
+        return frame.source[top:bottom, left:right]
+    return np.asarray(_resize(frame.cut(box), size, kernel))
 
 
 def kernel_of(crop: str, resample: str) -> Image.Resampling:

@@ -133,7 +133,7 @@ class Decoder:
             cut = apply_crop(frame, self.crop, self.resample, (width, height))
         except ValueError as error:
             raise ValueError(f"{item.name}: {error}") from None
-        return np.asarray(cut, dtype=np.uint8).reshape(self.shape)
+        return cut.reshape(self.shape)
 
 
 @dataclass

@@ -4,6 +4,7 @@ Every two seconds what has been written is brought to the disk, and then a state
 lies behind that length is cut off when the work goes on, so the bytes are those of a run that was never stopped.
 """
 
+import hashlib
 import json
 import os
 import time
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from ddpm.data import encoded
 from ddpm.data.decode import DIGEST_BYTES, Chunk, Failure
+from ddpm.digest import file_sha256
 from ddpm.experiment.workspace import write_json
 
 STATE_SECONDS = 2.0
@@ -53,10 +55,11 @@ class GrowingSplit:
         folder: exists.
         split: its name.
         shape: (height, width, channels) of an image.
+        num_items: that will come, damaged ones included.
         lossless: whether images come encoded.
     """
 
-    def __init__(self, folder: Path, split: str, shape: tuple[int, int, int], lossless: bool) -> None:
+    def __init__(self, folder: Path, split: str, shape: tuple[int, int, int], num_items: int, lossless: bool) -> None:
         self.images, self._state = folder / f"{split}.npy", folder / f"{split}.json"
         self._digests, self._lengths = folder / f"{split}.digests", folder / f"{split}.lengths"
         self.shape, self.lossless = shape, lossless
@@ -64,6 +67,8 @@ class GrowingSplit:
         self.progress = _read_state(self._state) or nothing
         if any(_length(path) < end for path, end in self._ends().items()):  # it was killed while it put them in place
             self.progress = nothing
+        self._num_items = num_items
+        self._running = None if lossless or self.progress.items else hashlib.sha256(self._header(num_items))
         self._saved_at = time.monotonic()
 
     def _ends(self) -> dict[Path, int]:
@@ -97,6 +102,8 @@ class GrowingSplit:
         else:
             assert chunk.images is not None
             images.write(chunk.images.data)
+            if self._running is not None:
+                self._running.update(chunk.images.data)
             done.data_bytes += chunk.images.nbytes
         digests.write(chunk.digests.data)
         done.failures += [failure._replace(row=done.items + failure.row) for failure in chunk.failures]
@@ -125,11 +132,21 @@ class GrowingSplit:
                 file.write(index)
                 header = encoded.npy_header((self.progress.data_bytes + len(index),))
             else:
-                header = encoded.npy_header((self.progress.images, *self.shape))
+                header = self._header(self.progress.images)
             file.seek(0)
             file.write(header)
             file.flush()
             os.fsync(file.fileno())
+
+    @property
+    def sha256(self) -> str:
+        """Of the file of images, once it is finished: taken while it grew, or, if it grew in several runs, from it."""
+        if self._running is not None and self.progress.images == self._num_items:  # the header was the right one
+            return self._running.hexdigest()
+        return file_sha256(self.images)
+
+    def _header(self, num_images: int) -> bytes:
+        return encoded.npy_header((num_images, *self.shape))
 
     @property
     def digests(self) -> NDArray[np.uint8]:

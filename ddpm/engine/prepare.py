@@ -77,7 +77,7 @@ def prepare(
     _require_same_files(work, catalog.stamp)
     grown = {}
     for split, numbers in chosen.items():
-        grown[split] = GrowingSplit(work, split, data.shape, data.store == "encoded")
+        grown[split] = GrowingSplit(work, split, data.shape, len(numbers), data.store == "encoded")
         _grow(data, catalog, numbers, grown[split], scratch, workers if catalog.parallel else 1, tick)
     if data.on_error == "stop":
         _refuse_damage(raw, catalog, grown)
@@ -204,7 +204,7 @@ def _entry(catalog: Catalog, kept: NDArray[np.int64], some: GrowingSplit, work: 
     return {
         "images": done.images,
         "images_of_class": {name: int(count) for name, count in zip(catalog.classes, counts, strict=False)},
-        "sha256": file_sha256(some.images),
+        "sha256": some.sha256,
         "labels_sha256": file_sha256(labels),
         "files_sha256": files.hexdigest(),
         "pixels_sha256": hashlib.sha256(digests[:, DIGEST_BYTES:].tobytes()).hexdigest(),

@@ -20,7 +20,7 @@ BILINEAR = Image.Resampling.BILINEAR
 
 
 def cropped(image: Image.Image, crop: str, width: int, height: int = 0, resample: str = "crop") -> Pixels:
-    return np.asarray(apply_crop(Upright(image), crop, resample, (width, height or width)))
+    return apply_crop(Upright(image), crop, resample, (width, height or width))
 
 
 @pytest.fixture(scope="module")
@@ -157,3 +157,10 @@ def test_unknown_values_are_refused(noise: Image.Image) -> None:
         cropped(noise, "middle", 16)
     with pytest.raises(ValueError, match=r"^params.yaml: data.resample must be crop or one of bilinear, .*got fast$"):
         cropped(noise, "squash", 16, resample="fast")
+
+
+def test_pixels_and_images_are_cut_alike(noise: Image.Image) -> None:
+    for crop, size in (("ddim-128", (128, 128)), ("ddim-128", (64, 64)), ("none", (178, 218)), ("squash", (32, 32))):
+        of_pixels = apply_crop(Upright(np.asarray(noise)), crop, "crop", size)
+        np.testing.assert_array_equal(of_pixels, apply_crop(Upright(noise), crop, "crop", size))
+        assert of_pixels.dtype == np.uint8

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from ddpm.data.store import open_split, read_manifest
+from ddpm.digest import file_sha256
 from ddpm.engine.prepare import prepare as prepare_in
 from ddpm.experiment.params import DataParams
 
@@ -25,8 +26,11 @@ ARRAYS = FILES - {"manifest.json"}
 
 
 def prepare(data: DataParams, raw: Path, out: Path, **options: Any) -> dict[str, Any]:
-    """With a folder of unfinished work of its own, as each set of parameters has."""
-    return prepare_in(data, raw, out, out.with_name(f"{out.name}-work"), **{"workers": 1, **options})
+    """With a folder of unfinished work of its own, as each set of parameters has; digests are those of the files."""
+    manifest = prepare_in(data, raw, out, out.with_name(f"{out.name}-work"), **{"workers": 1, **options})
+    for split, about in manifest["splits"].items():
+        assert about["sha256"] == file_sha256(out / f"{split}.npy")
+    return manifest
 
 
 def contents(folder: Path) -> dict[str, bytes]:
