@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = (".ci", ".dvc", "benchmarks", "ddpm", "docs", "notebooks", "pipeline", "results", "tests")
 NOT_OURS = {"tmp", "cache", "__pycache__"}  # of .dvc and of Python
-STUDY = ("audit", "verify", "report")
+STUDY = ("audit", "verify", "report", "results")
 
 
 def files(pattern: str = "*") -> list[Path]:
