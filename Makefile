@@ -8,7 +8,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help quick test check lint types layers audit bench ui lock clean runtime dev
+.PHONY: help quick test browser check lint types layers audit bench ui lock clean runtime dev
 
 BIN := .venv/bin
 PORT ?= 5000
@@ -42,6 +42,12 @@ quick: runtime  ## install what the study needs and run all of dvc.yaml: prepare
 
 test: dev  ## install what the tests need and run them, one process a core
 	@python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+
+browser:  ## install chromium where apt-get can: some tests open the report in it, and are skipped without it
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	else echo "make browser: install chromium by your package manager"; fi; }
 
 check: lint types layers audit  ## ruff, mypy, import-linter, and dvc.yaml against the imports
 

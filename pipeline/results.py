@@ -61,8 +61,11 @@ def measured(metrics: Mapping[str, Any], name: str) -> str:
 
 def beside(published: list[Mapping[str, Any]]) -> str:
     """Published numbers with what was different; a sample count that differs is a difference."""
-    lines = [f"{each['value']} with {each['images']:,} samples, {each['note']} ({each['source']})" for each in published]
-    return "; ".join(lines) or "none: this number compares only with itself"
+    return "; ".join(map(_quoted, published)) or "none"
+
+
+def _quoted(each: Mapping[str, Any]) -> str:
+    return f"{each['value']} with {each['images']:,} samples, {each['note']} ({each['source']})"
 
 
 def as_markdown(table: list[tuple[str, str, str, str]]) -> str:
