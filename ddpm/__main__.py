@@ -23,6 +23,7 @@ COMMANDS = {
     "evaluate": "Samples and reference -> metrics.json.",
     "figures": "Everything -> pictures.",
     "figure": "One picture, with options of its own.",
+    "report": "The files of an experiment -> one page.",
     "likelihood": "Weights and held-out images -> bits/dim.",
     "invert": "Images -> latents, and back.",
     "import": "A checkpoint of another system -> weights.",

@@ -172,7 +172,17 @@ def recorded(stage: str, params: "Params", team: "Team | None", standard: bool) 
             recorder = Recorder(run=run)
             yield recorder
             run.finish(recorder.numbers, recorder.artifacts)
+        keep_timing(stage, params, device, time.monotonic() - started)
     click.echo(f"{stage}: {time.monotonic() - started:.1f} s", err=True)
+
+
+def keep_timing(stage: str, params: "Params", device: str, seconds: float) -> None:
+    """Note for results/report.html how long a stage took, with the parameters it had; the outputs hold no clock."""
+    from ddpm.experiment.workspace import project_root, write_json
+
+    sections = {name: params.model_dump()[name] for name in STAGES[stage].sections}
+    folder = project_root() / "work" / "timings"
+    write_json(folder / f"{stage}.json", {"seconds": round(seconds, 3), "device": device, "params": sections})
 
 
 @contextmanager
