@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import click
@@ -91,21 +91,55 @@ def _show(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--markdown", is_flag=True, help="Print a Markdown table instead of aligned text.")
 @click.option("--all-commits", is_flag=True, help="Show the experiments of all commits, not of the newest alone.")
-def main(markdown: bool, all_commits: bool) -> None:
+@click.pass_context
+def main(ctx: click.Context, markdown: bool, all_commits: bool) -> None:
     """Show experiments side by side: the parameters and metrics in which they differ.
 
     Example:
 
         python -m pipeline.report --markdown
     """
+    if ctx.invoked_subcommand is not None:
+        return
     command = [sys.executable, "-m", "dvc", "exp", "show", "--json", *(["--all-commits"] if all_commits else [])]
     shown = subprocess.run(command, capture_output=True, text=True, check=False)
     if shown.returncode != 0:
         raise click.ClickException(f"`dvc exp show` failed: {shown.stderr.strip()}")
     click.echo((as_markdown if markdown else as_text)(table(experiments(json.loads(shown.stdout)))))
+
+
+@main.command()
+@click.argument("names", nargs=-1, required=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("results/compare.html"),
+    show_default=True,
+    help="The page, one file with everything in it.",
+)
+def compare(names: tuple[str, ...], out: Path) -> None:
+    """Put experiments side by side on one page: parameters, metrics, curves, samples of the same seeds.
+
+    A name is a DVC experiment, a git revision, or `workspace`, the files as they are; metrics are compared with those
+    of the first name.
+
+    Example:
+
+        python -m pipeline.report compare workspace beta --out work/beta.html
+    """
+    from ddpm.experiment.workspace import write_bytes
+    from ddpm.report.page import render
+    from pipeline.compare import page, read
+
+    try:
+        html = render(page([read(name, Path()) for name in names]))
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    write_bytes(out, html.encode())
+    click.echo(f"{out}: {', '.join(names)} side by side. Open it in a browser")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from ddpm.drawing.look import BLUE, GREEN, MUTED, ORANGE, as_image, name_axes, page
+from ddpm.drawing.look import BLUE, GREEN, MUTED, ORANGE, PAPER, as_image, name_axes, page
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +26,7 @@ QUARTERS = {
     "valid_loss_75": "50-75 %",
     "valid_loss_100": "75-100 %",
 }
+RUN_COLORS = (BLUE, ORANGE, GREEN, "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito 2008
 QUARTER_COLORS = ("#f2b48a", "#e58a4b", "#d55e00", "#8a3d00")  # one hue: the more noise, the darker
 
 
@@ -62,6 +63,37 @@ def loss_curve(rows: Sequence[Row]) -> Image.Image:
             axes.locator_params(axis="y", nbins=3)
         bottom.set_xlim(0, step[-1])
         figure.align_ylabels()
+        return as_image(figure)
+
+
+def loss_curves(runs: Mapping[str, Sequence[Row]]) -> Image.Image:
+    """Draw the training losses of several runs over each other, smoothed, with their held-out losses as points.
+
+    Args:
+        runs: name -> rows of its results/train.csv, as for `loss_curve`; at most six.
+
+    Raises:
+        ValueError: no runs or too many, or what `loss_curve` refuses.
+    """
+    if not 1 <= len(runs) <= len(RUN_COLORS):
+        raise ValueError(f"loss curves: 1 to {len(RUN_COLORS)} runs fit into one picture, got {len(runs)}")
+    with page(7.6, 4.2) as figure:
+        axes, everything = figure.subplots(), []
+        for (name, rows), color in zip(runs.items(), RUN_COLORS, strict=False):
+            step, loss = series(rows, "step"), series(rows, "loss")
+            valid = series(rows, "valid_loss", may_be_empty=True)
+            mean, measured = running_mean(loss, max(1, len(loss) // SMOOTHED_SHARE)), np.isfinite(valid)
+            axes.plot(step, mean, color=color, linewidth=1.8, label=name)
+            axes.plot(step[measured], valid[measured], "o", color=color, markersize=4, markerfacecolor=PAPER)
+            everything.append(mean)
+        scale_loss(axes, np.concatenate(everything))
+        axes.legend(loc="upper right")
+        name_axes(
+            axes,
+            "Loss of training (lines) and of held-out images (points)",
+            "step (optimizer updates)",
+            "loss per pixel",
+        )
         return as_image(figure)
 
 

@@ -36,7 +36,7 @@ def collect(root: Path, work: Path) -> Page:
     params = read_params(root)
     name, differing = nearest_recipe(root, params)
     metrics = _json(root / "results/metrics.json")
-    pictures = read_pictures(root / FIGURES)
+    pictures = read_pictures(root / FIGURES, params["figures"].get("names", []))
     changed = f", with {len(differing)} parameters changed" if differing else ""
     return Page(
         title=f"{params['data']['name']}: a diffusion experiment",
@@ -86,9 +86,11 @@ def nearest_recipe(root: Path, params: Mapping[str, Any]) -> tuple[str, list[tup
     return best
 
 
-def read_pictures(folder: Path) -> list[Picture]:
-    """The figures of a folder in the order of their names; an animation is a WebP beside its still."""
-    return [read_picture(path) for path in sorted(folder.glob("*.png"))]
+def read_pictures(folder: Path, order: Sequence[str]) -> list[Picture]:
+    """The figures of a folder, in an order of names, others after them; an animation is a WebP beside its still."""
+    places = {name: place for place, name in enumerate(order)}
+    found = sorted(folder.glob("*.png"), key=lambda path: (places.get(path.stem, len(places)), path.stem))
+    return [read_picture(path) for path in found]
 
 
 def read_picture(path: Path) -> Picture:
@@ -126,8 +128,8 @@ def _sentence(params: Mapping[str, Any]) -> str:
     width = data["image_width"] or data["image_size"]
     channels = "gray" if data["channels"] == 1 else "RGB"
     return (
-        f"A U-Net with {model['channels']} channels at {'its first level' if model['multipliers'] else 'all levels'}, "
-        f"predicting {params['objective']['target']}, on {channels} images of {data['image_size']}x{width}; "
+        f"A U-Net of {model['channels']} channels, {len(model['multipliers'])} levels and {model['blocks']} blocks each "
+        f"that predicts {params['objective']['target']}, on {channels} images of {data['image_size']}x{width}; "
         f"{sample['num_images']:,} samples by {sample['sampler']} in {sample['steps']} steps."
     )
 
