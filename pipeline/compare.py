@@ -141,6 +141,8 @@ def _cell(first: Side, side: Side, name: str) -> str:
     if base is None or side is first:
         return text
     difference = record["value"] - base["value"]
+    if not difference:
+        return f"{text}; the same"
     share = f", {difference / abs(base['value']):+.1%}" if base["value"] else ""
     return f"{text}; {difference:+.4g}{share}{_overlap(record, base)}"
 

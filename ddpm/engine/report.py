@@ -128,7 +128,7 @@ def _sentence(params: Mapping[str, Any]) -> str:
     width = data["image_width"] or data["image_size"]
     channels = "gray" if data["channels"] == 1 else "RGB"
     return (
-        f"A U-Net of {model['channels']} channels, {len(model['multipliers'])} levels and {model['blocks']} blocks each "
+        f"A U-Net of {model['channels']} channels and {len(model['multipliers'])} levels "
         f"that predicts {params['objective']['target']}, on {channels} images of {data['image_size']}x{width}; "
         f"{sample['num_images']:,} samples by {sample['sampler']} in {sample['steps']} steps."
     )
