@@ -8,7 +8,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help quick test browser check lint types layers audit bench ui lock clean runtime dev
+.PHONY: help quick test browser check lint types layers audit bench docs ui lock clean runtime dev
 
 BIN := .venv/bin
 PORT ?= 5000
@@ -71,6 +71,11 @@ bench: dev  ## measure this CPU, twenty minutes: training beside others, sizes, 
 	python -m benchmarks.features --device cpu
 	python -m benchmarks.sampling --recipe cifar10 --device cpu
 	python -m benchmarks.data --memory 10000 --memory 100000
+
+docs: dev  ## build the documentation into site/, a warning is an error, and run the examples in its pages
+	NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict --config-file docs/mkdocs.yml
+	python -W error docs/hooks/doctests.py
+	@echo "site/index.html; with search: python -m http.server --bind 127.0.0.1 --directory site"
 
 ui: runtime  ## MLflow UI on 127.0.0.1 (PORT=5000)
 	@store="$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"; \
