@@ -7,7 +7,7 @@ import click
 
 from ddpm.cli import stage
 
-PICTURE = "data.png"
+PICTURES, PICTURE = Path("work/figures"), "data.png"
 
 
 @click.group()
@@ -30,7 +30,7 @@ def data() -> None:
     help="Whose images are shown.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="The PNG.  [default: results/figures/data.png, or beside --data]"
+    "--out", type=click.Path(path_type=Path), help="The PNG.  [default: work/figures/data.png, or beside --data]"
 )
 @click.option(
     "--images", type=click.IntRange(1, 500), help="Show so many, at most, but one per class.  [default: a full picture]"
@@ -59,7 +59,7 @@ def describe(data: Path, split: str, out: Path | None, images: int | None, seed:
         return
     prepared = engine.open_prepared(data, split)
     standard = stage.is_standard(data=(data, stage.PREPARED))
-    picture = out or (stage.RESULTS / "figures" if standard else data) / PICTURE
+    picture = out or (PICTURES if standard else data) / PICTURE
     require_writable(picture)
     engine.draw(prepared, picture, images, seed)
     click.echo("\n".join(lines(prepared.manifest)))

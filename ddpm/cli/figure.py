@@ -21,6 +21,7 @@ INPUTS = {
     "data": (stage.PREPARED, "Folder of prepared images."),
     "curve": (stage.RESULTS / "train.csv", "Training curve."),
     "metrics": (stage.RESULTS / "metrics.json", "Metrics."),
+    "statistics": (stage.STATISTICS, "Statistics of real images."),
 }
 """Option -> its default place and its line of help."""
 READ_BY = {"train": "data", "held_out": "data", "sample": "params"}
@@ -90,17 +91,18 @@ def make_command(name: str) -> click.Command:
 def own_option(field: Any, kind: Any) -> Any:
     """The click option of a field of `Options` (a `dataclasses.Field`)."""
     flag, about = f"--{field.name.replace('_', '-')}", field.metadata
+    name = field.name  # given, too: click would make beta_t of --beta-T
     texts = {"help": about["help"], "default": field.default, "show_default": True}
     if get_origin(kind) is Literal:
-        return click.option(flag, type=click.Choice(get_args(kind)), **texts)
+        return click.option(flag, name, type=click.Choice(get_args(kind)), **texts)
     if kind is bool:
-        return click.option(f"{flag}/--no-{field.name.replace('_', '-')}", **texts)
+        return click.option(f"{flag}/{flag.replace('--', '--no-', 1)}", name, **texts)
     if get_origin(kind) is tuple:
         inner = number_type(get_args(kind)[0], about)
         shown = ",".join(f"{number:g}" for number in field.default)
         texts |= {"default": shown, "show_default": bool(shown), "metavar": "N,N,..."}
-        return click.option(flag, callback=lambda ctx, option, text: list_of(inner, option, ctx, text), **texts)
-    return click.option(flag, type=str if kind is str else number_type(kind, about), **texts)
+        return click.option(flag, name, callback=lambda ctx, option, text: list_of(inner, option, ctx, text), **texts)
+    return click.option(flag, name, type=str if kind is str else number_type(kind, about), **texts)
 
 
 def number_type(kind: type, about: Any) -> click.ParamType[Any, Any]:

@@ -14,6 +14,7 @@ from ddpm.cli import stage
 @stage.path_option("--data", stage.PREPARED, "Folder of prepared images.")
 @stage.path_option("--curve", stage.RESULTS / "train.csv", "Training curve.")
 @stage.path_option("--metrics", stage.RESULTS / "metrics.json", "Metrics for the captions.")
+@stage.path_option("--statistics", stage.STATISTICS, "Statistics of real images, and their features beside them.")
 @stage.path_option("--out", stage.RESULTS / "figures", "Folder for the pictures.")
 @stage.device_option
 def figures(params_path: Path, overrides: tuple[str, ...], out: Path, device: str, **inputs: Path) -> None:
@@ -44,6 +45,7 @@ def figures(params_path: Path, overrides: tuple[str, ...], out: Path, device: st
         stage.PREPARED,
         stage.RESULTS / "train.csv",
         stage.RESULTS / "metrics.json",
+        stage.STATISTICS,
         stage.RESULTS / "figures",
     )
     with (
@@ -52,3 +54,16 @@ def figures(params_path: Path, overrides: tuple[str, ...], out: Path, device: st
     ):
         recorder.artifacts = draw_figures(material, names, out, bar.update)
     click.echo(f"{out}: {', '.join(path.name for path in recorder.artifacts)}")
+    if standard:
+        write_report()
+
+
+def write_report() -> None:
+    """Bring results/report.html up to date, now that everything else is."""
+    from ddpm.engine.report import collect
+    from ddpm.experiment.workspace import project_root, write_bytes
+    from ddpm.report.page import render
+
+    page = stage.RESULTS / "report.html"
+    write_bytes(page, render(collect(Path(), project_root())).encode())
+    click.echo(f"{page}: all of it on one page. Next: open it in a browser")

@@ -177,12 +177,11 @@ def recorded(stage: str, params: "Params", team: "Team | None", standard: bool) 
 
 
 def keep_timing(stage: str, params: "Params", device: str, seconds: float) -> None:
-    """Note for results/report.html how long a stage took, with the parameters it had; the outputs hold no clock."""
+    """Note for results/report.html how long a stage took, and with which parameters; the outputs hold no clock."""
     from ddpm.experiment.workspace import project_root, write_json
 
-    sections = {name: params.model_dump()[name] for name in STAGES[stage].sections}
-    folder = project_root() / "work" / "timings"
-    write_json(folder / f"{stage}.json", {"seconds": round(seconds, 3), "device": device, "params": sections})
+    record = {"seconds": round(seconds, 3), "device": device, "params": params.model_dump()}
+    write_json(project_root() / "work" / "timings" / f"{stage}.json", record)
 
 
 @contextmanager

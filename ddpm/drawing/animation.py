@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,14 +83,15 @@ def save_gif(animation: Animation, path: Path, about: Mapping[str, str]) -> None
 
 
 def save_mp4(animation: Animation, path: Path, about: Mapping[str, str]) -> None:
-    """Write H.264 in mp4, playable everywhere; `about` stands in the tag `comment` as JSON."""
-    _save_video(animation, path, about, "mp4", "libx264", "yuv420p", {"crf": "16", "preset": "medium", "threads": "1"})
+    """Write H.264 in mp4, playable everywhere and before it is there; `about` stands in the tag `comment` as JSON."""
+    # without bf 0 frames would be stored out of order, and the muxer would misread how long each lasts
+    _save_video(animation, path, about, "mp4", "libx264", {"crf": "20", "preset": "medium", "threads": "1", "bf": "0"})
 
 
 def save_webm(animation: Animation, path: Path, about: Mapping[str, str]) -> None:
     """Write VP9 in WebM; `about` stands in the tag `comment` as JSON."""
-    options = {"crf": "20", "b:v": "0", "threads": "1", "row-mt": "0", "cpu-used": "4"}
-    _save_video(animation, path, about, "webm", "libvpx-vp9", "yuv420p", options)
+    options = {"crf": "26", "b:v": "0", "threads": "1", "row-mt": "0", "cpu-used": "4"}
+    _save_video(animation, path, about, "webm", "libvpx-vp9", options)
 
 
 FORMATS: dict[str, Callable[[Animation, Path, Mapping[str, str]], None]] = {
@@ -108,21 +109,30 @@ def read_animation_about(path: Path) -> dict[str, str]:
     Raises:
         ValueError: the file is none of them, or says nothing.
     """
-    if path.suffix in (".mp4", ".webm"):
-        import av
-
-        with av.open(str(path)) as container:
-            tags = {key.lower(): value for key, value in container.metadata.items()}
-        text = tags.get("comment", "")
-    else:
-        with Image.open(path) as image:
-            comment = image.info.get("comment", b"")
-            text = image.getexif().get(EXIF_IMAGE_DESCRIPTION, "") or comment.decode()
     try:
+        text = _video_comment(path) if path.suffix in (".mp4", ".webm") else _picture_comment(path)
         about: dict[str, str] = json.loads(text)
-    except json.JSONDecodeError:
-        raise ValueError(f"{path.name} must carry the parameters that made it, got {text[:40]!r}") from None
+    except ValueError as error:  # what is wrong with JSON, and with the bytes of a video
+        raise ValueError(f"{path.name} must carry the parameters that made it, got none ({error})") from None
     return about
+
+
+def _video_comment(path: Path) -> str:
+    import av
+
+    with av.open(str(path)) as container:
+        tags = {key.lower(): value for key, value in container.metadata.items()}
+    return tags.get("comment", "")
+
+
+def _picture_comment(path: Path) -> str:
+    try:
+        with Image.open(path, formats=("WEBP", "GIF")) as image:
+            comment = image.info.get("comment", b"")
+            text: str = image.getexif().get(EXIF_IMAGE_DESCRIPTION, "") or comment.decode()
+    except UnidentifiedImageError:
+        raise ValueError("neither WebP nor GIF") from None
+    return text
 
 
 def _text(about: Mapping[str, str]) -> str:
@@ -145,29 +155,29 @@ def _palette(frames: Sequence[Image.Image]) -> Image.Image:
 
 
 def _save_video(
-    animation: Animation,
-    path: Path,
-    about: Mapping[str, str],
-    container: str,
-    codec: str,
-    pixels: str,
-    options: dict[str, str],
+    animation: Animation, path: Path, about: Mapping[str, str], container: str, codec: str, options: dict[str, str]
 ) -> None:
     """Encode on one thread and without a clock, so that one build of the codec gives the same bytes.
 
     Color is stored for every second pixel only: frames of odd width or height get a white edge of one pixel.
     """
     import av
+    from av.video.reformatter import ColorRange, Colorspace
 
     width, height = (side + side % 2 for side in animation.frames[0].size)
-    with av.open(str(path), "w", format=container, container_options={"fflags": "+bitexact"}) as file:
+    flags = {"fflags": "+bitexact"} | ({"movflags": "+faststart"} if container == "mp4" else {})
+    with av.open(str(path), "w", format=container, container_options=flags) as file:
         file.metadata["comment"] = _text(about)
-        stream = file.add_stream(codec, rate=CLOCK_HZ // min(animation.milliseconds), options=options)
+        stream = file.add_stream(codec, rate=Fraction(CLOCK_HZ, min(animation.milliseconds)), options=options)
         assert isinstance(stream, av.VideoStream)
-        stream.width, stream.height, stream.pix_fmt = width, height, pixels
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.time_base = stream.codec_context.time_base = Fraction(1, CLOCK_HZ)
-        for begin, pixels_of in _timed(animation, width, height):
-            frame = av.VideoFrame.from_ndarray(pixels_of, format="rgb24")
+        # said aloud, because players guess the matrix of unnamed colors by the size of the picture
+        coder = stream.codec_context
+        coder.colorspace, coder.color_range = Colorspace.ITU709, ColorRange.MPEG
+        for begin, pixels in _timed(animation, width, height):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
             frame.pts, frame.time_base = begin, Fraction(1, CLOCK_HZ)
             file.mux(stream.encode(frame))
         file.mux(stream.encode(None))

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from ddpm.digest import file_sha256
-from ddpm.engine.checkpoint import load_checkpoint
+from ddpm.engine.checkpoint import Checkpoint, load_checkpoint
 from ddpm.engine.distributed import Team
 from ddpm.engine.evaluate import distance, require_comparable
 from ddpm.engine.features import image_set, stored_features
 from ddpm.engine.rows import Tick
-from ddpm.engine.sample import require_settings, sample_images
+from ddpm.engine.sample import Drawn, require_settings, sample_images
 from ddpm.experiment.params import Params, SampleParams
 from ddpm.experiment.workspace import write_json
 from ddpm.metrics import record
@@ -116,18 +116,26 @@ def measure(path: Path, protocol: Protocol, work: Path, team: Team, tick: Tick) 
         if team.first:
             folder.mkdir(exist_ok=True)
         team.wait()
-        drawn = sample_images(checkpoint, protocol.sample, folder, team, tick)
-        images = np.load(drawn.path, mmap_mode="r", allow_pickle=False)
-        require_comparable(images.shape, None, protocol.statistics, protocol.extractor)
-        some, silent = image_set(images), lambda num_images: None  # noqa: ARG005
-        rows = stored_features(some, protocol.extractor, protocol.batch, folder, "drawn", team, silent)
+        found, _ = draw_and_compare(checkpoint, protocol, folder, team, tick)
         if team.first:
-            about = record.Protocol(protocol.name, "uint8 npy", some.sha256, protocol.reference_sha256)
-            write_json(finished, distance(rows, protocol.statistics, protocol.extractor, about))
+            write_json(finished, found)
         team.wait()
         if team.first:
             shutil.rmtree(folder)
     return Candidate(path.name, digest, checkpoint.average, checkpoint.step, json.loads(finished.read_text()))
+
+
+def draw_and_compare(
+    checkpoint: Checkpoint, protocol: Protocol, folder: Path, team: Team, tick: Tick
+) -> tuple[dict[str, Any], Drawn]:
+    """The record of the distance of images that are drawn into `folder`, and how they were drawn."""
+    drawn = sample_images(checkpoint, protocol.sample, folder, team, tick)
+    images = np.load(drawn.path, mmap_mode="r", allow_pickle=False)
+    require_comparable(images.shape, None, protocol.statistics, protocol.extractor)
+    some, silent = image_set(images), lambda num_images: None  # noqa: ARG005
+    rows = stored_features(some, protocol.extractor, protocol.batch, folder, "drawn", team, silent)
+    about = record.Protocol(protocol.name, "uint8 npy", some.sha256, protocol.reference_sha256)
+    return distance(rows, protocol.statistics, protocol.extractor, about), drawn
 
 
 def winner(candidates: Sequence[Candidate]) -> Candidate:

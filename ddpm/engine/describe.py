@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ddpm.data import store
 from ddpm.drawing.data_card import Group, Layout, data_card, plan
@@ -87,13 +88,22 @@ def _refused(path: Path, rule: str, found: object) -> ValueError:
 
 
 def draw(prepared: Prepared, path: Path, wanted: int | None, seed: int) -> None:
-    """Write the card as PNG; the same images, wish and seed give the same bytes.
+    """Write the `card` as PNG; the same images, wish and seed give the same bytes."""
+    picture, about = card(prepared, wanted, seed)
+    with atomic_path(path) as temporary:
+        save_png(picture, temporary, about)
+
+
+def card(prepared: Prepared, wanted: int | None, seed: int) -> tuple[Image.Image, dict[str, str]]:
+    """Draw the card.
 
     Args:
         prepared: what is shown.
-        path: of the PNG.
         wanted: images altogether, at most, but one per class; None: as many as make a good picture.
         seed: another one shows other images.
+
+    Returns:
+        The picture, and what made it, for its text chunks.
     """
     sizes = _sizes(prepared)
     shown = largest_classes(sizes, SHOWN_CLASSES)
@@ -108,15 +118,14 @@ def draw(prepared: Prepared, path: Path, wanted: int | None, seed: int) -> None:
         for name, some in zip(shown, np.split(images, ends), strict=True)
     ]
     title = prepared.manifest["name"]
-    card = data_card(
+    picture = data_card(
         title if has_letters(title) else prepared.manifest["source"],
         captions(prepared.manifest),
         groups,
         layout,
         footer(prepared, len(images), layout, seed),
     )
-    with atomic_path(path) as temporary:
-        save_png(card, temporary, _about(prepared, rows, seed))
+    return picture, _about(prepared, rows, seed)
 
 
 def captions(manifest: Mapping[str, Any]) -> list[str]:

@@ -1,16 +1,23 @@
-"""The tables of a report: metrics with their protocol, data, and the digests of every artifact."""
+"""The tables of a report: metrics and how they were measured, the data, and all parameters."""
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
-from ddpm.experiment.stages import STAGES
 from ddpm.report.page import Table
 
-METRIC_HEAD = ("metric", "value", "95 % interval", "real images score", "good for", "protocol", "weights")
+METRIC_HEAD = ("metric", "value", "better", "95 % interval", "real images score", "as many samples", "good for")
+BETTER = {
+    "fid": "lower",
+    "frechet": "lower",
+    "kid": "lower",
+    "inception": "higher",
+    "precision": "higher",
+    "recall": "higher",
+    "memorization": "near 0.5; 1: copies",
+}
+"""Beginning of a metric's name -> which values are good."""
 
 
 def number(value: float) -> str:
@@ -22,21 +29,23 @@ def metric_table(metrics: Mapping[str, Mapping[str, Any]]) -> Table:
     """A row for each number; the floor stands beside the distance it belongs to."""
     floors = {name.partition("_floor@")[0]: record for name, record in metrics.items() if "_floor@" in name}
     rows = []
-    for name, record in metrics.items():
-        if "_floor@" in name:
-            continue
-        rows.append(
-            (
-                name,
-                number(record["value"]),
-                interval_text(record),
-                floor_text(floors.get(name.partition("@")[0])),
-                record["grade"],
-                protocol_text(record),
-                record["weights_sha256"] or "no network",
-            )
-        )
-    return Table("Numbers with the way they were measured", METRIC_HEAD, rows)
+    for name, record in _measured(metrics).items():
+        floor = floor_texts(floors.get(name.partition("@")[0]))
+        better = next((text for start, text in BETTER.items() if name.startswith(start)), "-")
+        rows.append((name, number(record["value"]), better, interval_text(record), *floor, record["grade"]))
+    return Table("Numbers", METRIC_HEAD, rows)
+
+
+def protocol_table(metrics: Mapping[str, Mapping[str, Any]]) -> Table:
+    """How numbers were measured; those that were measured alike share a column."""
+    groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for name, record in _measured(metrics).items():
+        groups.setdefault(tuple(_protocol_rows(record)), []).append(name)
+    ways = [dict(rows) for rows in groups]
+    keys = dict.fromkeys(key for way in ways for key in way)
+    rows = [(key, *(way[key] for way in ways)) for key in keys]
+    heads = [", ".join(names) if len(groups) > 1 else "all numbers" for names in groups.values()]
+    return Table("How they were measured", ("", *heads), rows)
 
 
 def interval_text(record: Mapping[str, Any]) -> str:
@@ -45,12 +54,11 @@ def interval_text(record: Mapping[str, Any]) -> str:
     return f"{number(interval['low'])} to {number(interval['high'])}" if interval else "-"
 
 
-def floor_text(floor: Mapping[str, Any] | None) -> str:
-    """What held-out images score, and what as many samples do."""
+def floor_texts(floor: Mapping[str, Any] | None) -> tuple[str, str]:
+    """What held-out images score, with their count, and what as many samples do."""
     if floor is None:
-        return "-"
-    count = floor["num_images"]
-    return f"{number(floor['value'])} with {count:,}; {count:,} samples: {number(floor['samples_at_this_count'])}"
+        return "-", "-"
+    return f"{number(floor['value'])} ({floor['num_images']:,} images)", number(floor["samples_at_this_count"])
 
 
 def protocol_text(record: Mapping[str, Any]) -> str:
@@ -94,37 +102,38 @@ def data_tables(manifest: Mapping[str, Any]) -> list[Table]:
     return tables
 
 
-def artifact_table(root: Path) -> Table:
-    """Every output of every stage: sha256 where a result file says it, and the md5 by which DVC finds it."""
-    known, locked = _sha256(root), _locked(root)
-    rows = []
-    for stage in STAGES.values():
-        small = [path for path in (stage.numbers, stage.curve, stage.figures) if path]
-        for path in (*stage.outputs, *small):
-            place = path.as_posix()
-            rows.append((place, stage.name, known.get(place, "-"), locked.get(place, "not in dvc.lock")))
-    return Table("What each stage made", ("file", "stage", "sha256", "md5 in dvc.lock"), rows)
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object, empty where the file is not there.
 
-
-def _sha256(root: Path) -> dict[str, str]:
-    """File -> digest, as the small result files have it."""
-    results = {name: _json(root / f"results/{name}.json") for name in ("prepare", "reference", "sample")}
-    splits = results["prepare"].get("splits", {})
-    found = {f"data/prepared/{name}.npy": split["sha256"] for name, split in splits.items()}
-    found |= {f"data/prepared/{name}_labels.npy": split["labels_sha256"] for name, split in splits.items()}
-    found["data/reference/statistics.npz"] = results["reference"].get("sha256", "-")
-    found["data/weights/ema.safetensors"] = results["sample"].get("weights_sha256", "-")
-    found["data/samples/images.npy"] = results["sample"].get("images_sha256", "-")
+    Raises:
+        ValueError: the file holds something else.
+    """
+    try:
+        found = json.loads(path.read_text()) if path.is_file() else {}
+    except ValueError as error:  # of JSON or of UTF-8
+        raise ValueError(f"{path.name} must hold JSON, got {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path.name} must hold a JSON object, got {type(found).__name__}")
     return found
 
 
-def _locked(root: Path) -> dict[str, str]:
-    """File -> md5, of the outputs in dvc.lock."""
-    path = root / "dvc.lock"
-    if not path.is_file():
-        return {}
-    stages = YAML(typ="safe", pure=True).load(path.read_text())["stages"]
-    return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
+def _measured(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    return {name: record for name, record in metrics.items() if "_floor@" not in name}
+
+
+def _protocol_rows(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    protocol = record["protocol"]
+    return [
+        ("protocol", protocol["name"]),
+        ("features", record["features"]),
+        ("weights of the network, sha256", record["weights_sha256"] or "no network"),
+        ("samples", f"{record['num_images']:,}, stored as {protocol['sample_format']}"),
+        ("reference", f"{record['num_reference']:,} images of {protocol['source']}, split {protocol['split']}"),
+        ("crop and kernel", f"{protocol['crop']}, {protocol['resample']}"),
+        ("size", f"{protocol['size']} px"),
+        ("samples as a set, sha256", record["samples_sha256"]),
+        ("reference statistics, sha256", record["reference_sha256"]),
+    ]
 
 
 def _repeated(found: Mapping[str, Any]) -> str:
@@ -134,8 +143,3 @@ def _repeated(found: Mapping[str, Any]) -> str:
 
 def _levels(values: Sequence[float] | None) -> str:
     return ", ".join(f"{value:.1f}" for value in values) if values else "-"
-
-
-def _json(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    return found

@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from ddpm import randomness
+from ddpm.diffusion.denoiser import Denoiser
 from ddpm.diffusion.process import q_sample
 from ddpm.diffusion.samplers import SAMPLERS
-from ddpm.diffusion.samplers.steps import SPACINGS, State
+from ddpm.diffusion.samplers.inpainting import inpaint
+from ddpm.diffusion.samplers.steps import SPACINGS, Noise, State
 from ddpm.diffusion.schedule import Schedule
 from ddpm.engine.build import build_denoiser, build_settings
 from ddpm.engine.checkpoint import Checkpoint
@@ -79,15 +81,32 @@ class Reverse:
         steps = self.steps()
         if t is not None:
             steps = [t, *(s for s in steps if s < t)]
-        denoise = build_denoiser(
-            self.net, self.schedule, self.checkpoint.objective, self.checkpoint.model, self.sample, labels
-        )
-
-        def noise(k: int) -> Images:
-            return randomness.normal(self.seed, purpose, k, index, self.shape)
-
-        settings = build_settings(self.sample)
+        denoise, noise, settings = self._denoiser(labels), self._noise(index, purpose), build_settings(self.sample)
         return SAMPLERS[self.sample.sampler](denoise, self.schedule, self._laid_out(x_t), steps, noise, settings)
+
+    def fill(
+        self, x0: Images, known: Tensor, index: Indices, labels: Labels | None, passes: int = 1
+    ) -> Iterator[State]:
+        """From pure noise to images that are x0 where it is known, over the steps of a whole trajectory.
+
+        The sampler is `inpaint`, whatever `sample.sampler` says.
+
+        Args:
+            x0: (batch, channels, height, width), in [-1, 1].
+            known: bool, to be broadcast to x0.
+            index: (batch,), which images these are to all noise.
+            labels: (batch,) for a net with classes, else None.
+            passes: at each step.
+        """
+        x_T, noise = self.prior(index, "inpainting: x_T"), self._noise(index, "inpainting: reverse noise")
+        return inpaint(self._denoiser(labels), self.schedule, x_T, self.steps(), noise, x0, known, passes)
+
+    def _denoiser(self, labels: Labels | None) -> Denoiser:
+        objective, model = self.checkpoint.objective, self.checkpoint.model
+        return build_denoiser(self.net, self.schedule, objective, model, self.sample, labels)
+
+    def _noise(self, index: Indices, purpose: str) -> Noise:
+        return lambda k: randomness.normal(self.seed, purpose, k, index, self.shape)
 
     def _laid_out(self, x: Images) -> Images:
         return x.to(memory_format=memory_format(self.device, self.checkpoint.model.channels))

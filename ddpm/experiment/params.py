@@ -9,7 +9,31 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Precision = Literal["float32", "bf16", "fp16"]
-FigureName = Literal["samples", "comparison", "loss", "schedule", "forward", "denoising"]
+FigureName = Literal[
+    "samples",
+    "comparison",
+    "loss",
+    "schedule",
+    "forward",
+    "denoising",
+    "interpolation",
+    "coarse-to-fine",
+    "denoising-matrix",
+    "variations",
+    "data",
+    "neighbors",
+    "loss-by-time",
+    "progression",
+    "inpainting",
+    "image-to-image",
+    "guidance",
+    "metric-by-steps",
+    "schedules",
+    "failures",
+    "normal-map",
+    "pixel-densities",
+    "toy",
+]
 Seed = Field(ge=0, lt=2**32)
 Count = Field(ge=1)
 Pair = Field(min_length=2, max_length=2)

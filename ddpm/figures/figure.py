@@ -27,7 +27,8 @@ class Figure(Generic[Options]):
         caption: what one sees, in one to three sentences; also the text for readers who do not see it.
         options: a frozen dataclass of `ddpm.figures.options.option` fields.
         draw: material and options -> an image, or an animation where `moving`.
-        needs: what of the material it reads: checkpoint, sample, train, held_out, samples, curve, metrics.
+        needs: what of the material it reads: checkpoint, sample, train, held_out, samples, curve, metrics,
+            statistics.
     """
 
     caption: str

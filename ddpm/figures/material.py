@@ -21,6 +21,7 @@ from ddpm.engine.device import memory_format
 from ddpm.engine.reverse import Reverse
 from ddpm.engine.sample import reverse_of
 from ddpm.experiment.params import FiguresParams, SampleParams
+from ddpm.metrics.statistics import Statistics, load_statistics
 from ddpm.types import Images, Indices, Labels
 
 Track = Callable[[Iterable[Any], str], Iterable[Any]]
@@ -35,6 +36,7 @@ class Places:
     data: Path
     curve: Path
     metrics: Path
+    statistics: Path
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,20 @@ class Material:
             raise ValueError(f"{path}: no such metrics; `python -m ddpm evaluate` writes them, or name some: --metrics")
         found: dict[str, Any] = json.loads(path.read_text())
         return found
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """Statistics of the real images; they name the features in which samples are measured.
+
+        Raises:
+            ValueError: there are none, or they are damaged.
+        """
+        path = self.places.statistics
+        if not path.is_file():
+            raise ValueError(
+                f"{path}: no such statistics; `python -m ddpm reference` makes them, or name some: --statistics"
+            )
+        return load_statistics(path)
 
     def reverse(self, seed: int | None = None, **changes: Any) -> Reverse:
         """The sampler of the section `sample` over the net, with some of its settings changed.

@@ -70,5 +70,13 @@ def compared(of_samples: NDArray[np.float64], of_held_out: NDArray[np.float64]) 
     variance = pairs / 12 * (num_all + 1 - float((ties**3 - ties).sum()) / (num_all * (num_all - 1)))
     # all distances alike: nothing speaks for copying and nothing against it
     z = (farther - pairs / 2) / float(np.sqrt(variance)) if variance > 0 else 0.0
-    nearer = of_samples < np.quantile(of_held_out, NEAR_QUANTILE)
-    return Memorization(1.0 - farther / pairs, z, float(nearer.mean()))
+    return Memorization(1.0 - farther / pairs, z, nearer_share(of_samples, of_held_out, NEAR_QUANTILE))
+
+
+def nearer_share(of_samples: NDArray[np.float64], of_held_out: NDArray[np.float64], quantile: float) -> float:
+    """Share of samples that lie nearer than this quantile of held-out images; 0: nearer than every one of them.
+
+    Args:
+        of_samples: (n,) distances to the nearest training image; of_held_out: (m,) alike.
+    """
+    return float((of_samples < np.quantile(of_held_out, quantile)).mean())

@@ -31,14 +31,14 @@ def test_lines_and_a_picture(prepared, ddpm):
         "valid         297 images, selection test",
     ):
         assert line in result.stdout.splitlines()
-    assert "results/figures/data.png: images of train. Next: " in result.stdout
-    with Image.open(prepared / "results" / "figures" / "data.png") as picture:
+    assert "work/figures/data.png: images of train. Next: " in result.stdout
+    with Image.open(prepared / "work" / "figures" / "data.png") as picture:
         assert 1500 < picture.width <= 2000
 
 
 def test_the_bytes_repeat_wherever_the_data_lie(prepared, ddpm):
     assert ddpm("data", "describe").exit_code == 0
-    first = (prepared / "results" / "figures" / "data.png").read_bytes()
+    first = (prepared / "work" / "figures" / "data.png").read_bytes()
     (prepared / "data" / "prepared").rename(prepared / "elsewhere")
     assert "elsewhere/data.png: images of train" in ddpm("data", "describe", "--data", "elsewhere").stdout
     assert (prepared / "elsewhere" / "data.png").read_bytes() == first
@@ -60,14 +60,14 @@ def test_json_is_the_manifest(prepared, ddpm):
     result = ddpm("data", "describe", "--json")
     assert result.stdout == (prepared / "data" / "prepared" / "manifest.json").read_text()
     assert json.loads(result.stdout)["source"] == "digits"
-    assert not (prepared / "results" / "figures" / "data.png").exists()
+    assert not (prepared / "work" / "figures" / "data.png").exists()
 
 
 def test_what_is_refused(project, ddpm, refused):
     way_out = "the data are not prepared; run `python -m ddpm prepare`"
     for options in ((), ("--json",)):
         refused(ddpm("data", "describe", *options), "data/prepared/manifest.json: " + way_out)
-    assert not (project / "results").exists()
+    assert not (project / "work").exists()
     refused(ddpm("data", "describe", "--json", "--out", "a.png"), "--json draws nothing: leave --out out", code=2)
     refused(ddpm("data", "describe", "--images", "0"), "0 is not in the range 1<=x<=500", code=2)
 

@@ -1,23 +1,24 @@
 """Images that are not square, from training to the figures: 8 pixels high and 16 wide."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from ddpm.data.store import Split
+from ddpm.data.store import Split, images_file, labels_file, write_images, write_labels
 from ddpm.engine import sample as engine
 from ddpm.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ddpm.engine.choose import Protocol, find_candidates, measure
 from ddpm.engine.distributed import alone
 from ddpm.engine.evaluate import require_comparable
-from ddpm.engine.figures import Material, draw_figures
 from ddpm.engine.invert import invert_images
 from ddpm.engine.reference import identity_of, write_foreign, write_reference
 from ddpm.engine.sample_manifest import describe
 from ddpm.engine.train import require_data
+from ddpm.figures.material import Material, Places
+from ddpm.figures.stage import draw_figures
 from ddpm.metrics.features import build_extractor
 from ddpm.metrics.foreign import ForeignStatistics
 from ddpm.metrics.statistics import load_statistics
@@ -107,12 +108,18 @@ def test_the_block_follows_from_the_pixels_of_the_image(height, width, images):
 
 def test_figures_are_as_wide_as_their_images(trained, wide, wide_splits, tmp_path):
     params, drawn = wide(), draw(trained.checkpoint, wide().sample, tmp_path / "drawn")
-    images, real = np.load(drawn.path), wide_splits[1].images
-    material = Material(params.figures, params.sample, trained.checkpoint, images, real, None, {}, CPU)
-    paths = {path.stem: path for path in draw_figures(material, tmp_path / "figures", silent)}
-    assert paths.keys() == {"samples", "comparison", "schedule", "forward", "denoising"}
+    places = Places(**{field.name: tmp_path / field.name for field in fields(Places)})
+    places = replace(places, samples=drawn.path)
+    save_checkpoint(places.checkpoint, trained.checkpoint)
+    places.metrics.write_text("{}")
+    places.data.mkdir()
+    write_images(places.data / images_file("train"), wide_splits[0].images.shape, [wide_splits[0].images])
+    write_labels(places.data / labels_file("train"), wide_splits[0].labels)
+    names = ["samples", "comparison", "schedule", "forward", "denoising"]
+    paths = draw_figures(Material(params.figures, params.sample, places, CPU), names, tmp_path / "figures", silent)
+    assert [path.stem for path in paths] == names
     rows, columns = params.figures.grid_rows, params.figures.grid_columns
-    with Image.open(paths["samples"]) as picture:
+    with Image.open(paths[0]) as picture:
         assert picture.size == (columns * (16 * ZOOM + PADDING) + PADDING, rows * (8 * ZOOM + PADDING) + PADDING)
 
 

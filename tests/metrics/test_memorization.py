@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu, norm
 
-from ddpm.metrics.memorization import compared, memorization
+from ddpm.metrics.memorization import compared, memorization, nearer_share
 
 
 def normal(num_images: int, seed: int, dim: int = 8) -> np.ndarray:
@@ -73,6 +73,13 @@ def test_z_is_standard_normal_under_equality():
     scores = [compared(rng.exponential(size=40), rng.exponential(size=60)).z for _ in range(500)]
     assert np.mean(scores) == pytest.approx(0.0, abs=0.15)
     assert np.std(scores) == pytest.approx(1.0, abs=0.1)
+
+
+def test_share_that_is_nearer():
+    held_out = np.arange(1.0, 102.0)  # the 5 % quantile is 6
+    samples = np.array([0.0, 1.0, 5.0, 6.0, 7.0])
+    assert nearer_share(samples, held_out, 0.0) == 0.2
+    assert nearer_share(samples, held_out, 0.05) == 0.6
 
 
 def test_refused():

@@ -23,6 +23,14 @@ FILES = {
         "if TYPE_CHECKING:\n    from ddpm.metrics import distance\n\n\ndef run():\n    from ddpm.data import digits\n"
     ),
     "engine/sample.py": "from ddpm.engine.train import run\n",
+    "cli/figures.py": "def figures():\n    from ddpm.figures.stage import draw\n",
+    "figures/__init__.py": '"""A table."""\n\nFIGURES = {"one": "One.", "two": "Two."}\n',
+    "figures/stage.py": (
+        "from importlib import import_module\n\n\n"
+        "def draw(name):\n    return import_module(f'ddpm.figures.{name}').FIGURE\n"
+    ),
+    "figures/one.py": "from ddpm.engine.sample import run\n",
+    "figures/two.py": "def draw():\n    from ddpm.metrics import distance\n",
     "data/__init__.py": '"""Nothing but words."""\n',
     "data/digits.py": "from ddpm import randomness\n",
     "nets/__init__.py": '"""Also code."""\n\nfrom ddpm.nets.unet import UNet as make\n',
@@ -51,6 +59,14 @@ def test_lazy_imports_count_and_harmless_modules_do_not(root: Path):
     assert files["train"] == TRAIN
     # a stage is measured as if it were alone: `nets` was loaded by `train`, but `sample` never asks for it
     assert files["sample"] == sorted({"ddpm/engine/sample.py", *TRAIN} - {"ddpm/nets/__init__.py", "ddpm/nets/unet.py"})
+
+
+def test_what_is_found_by_name_counts(root: Path):
+    """The stage `figures` has no engine module of its name, but a package whose modules it imports by their names."""
+    figures = [f"ddpm/figures/{name}.py" for name in ("__init__", "one", "stage", "two")]
+    wanted = sorted({"ddpm/engine/sample.py", "ddpm/metrics/distance.py", *figures, *TRAIN})
+    files = imports.measure(["figures"], root)["figures"]
+    assert files == [name for name in wanted if "/nets/" not in name]
 
 
 def test_a_broken_import_is_reported(root: Path):
