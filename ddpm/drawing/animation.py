@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 EXIF_IMAGE_DESCRIPTION = 0x010E
 CLOCK_HZ = 1000
 """Videos count milliseconds, so that every frame may stay as long as it wants."""
+
+
+LOSSLESS_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -48,19 +52,33 @@ class Animation:
 
 
 def save_webp(animation: Animation, path: Path, about: Mapping[str, str]) -> None:
-    """Write a lossless WebP that loops; `about` stands in its EXIF description as JSON."""
+    """Write a WebP that loops; `about` stands in its EXIF description as JSON.
+
+    Pixels are kept exactly where that takes at most `LOSSLESS_BYTES`; noise in color takes far more, and is then stored
+    with losses that the eye does not find.
+    """
+    content = _webp(animation, about, lossless=True)
+    if len(content) > LOSSLESS_BYTES:
+        content = _webp(animation, about, lossless=False)
+    path.write_bytes(content)
+
+
+def _webp(animation: Animation, about: Mapping[str, str], *, lossless: bool) -> bytes:
+    buffer = io.BytesIO()
     first, *others = animation.frames
     first.save(
-        path,
+        buffer,
         format="WEBP",
         save_all=True,
         append_images=others,
         duration=list(animation.milliseconds),
         loop=0,
-        lossless=True,
+        lossless=lossless,
+        quality=80,
         method=4,
         exif=_exif(about),
     )
+    return buffer.getvalue()
 
 
 def save_gif(animation: Animation, path: Path, about: Mapping[str, str]) -> None:

@@ -38,7 +38,7 @@ class Options:
 
     samplers: str = option("ddpm,ddim,dpmpp-2m,heun,unipc", "Samplers, at most seven; a line each.")
     steps: tuple[int, ...] = option((3, 5, 10), "Steps of each; heun evaluates the net nearly twice a step.", least=1)
-    images: int = option(128, "Images that are drawn and measured at each point.", least=2)
+    images: int = option(64, "Images that are drawn and measured at each point.", least=2)
 
 
 def draw(material: Material, options: Options) -> Image.Image:

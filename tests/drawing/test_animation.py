@@ -1,13 +1,15 @@
 """Moving pictures, read back: frames, how long each stays, colors, and what the file says about itself."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from ddpm.drawing.animation import FORMATS, Animation, read_animation_about
+from ddpm.drawing import animation as module
+from ddpm.drawing.animation import FORMATS, Animation, read_animation_about, save_webp
 
 MILLISECONDS = (40, 40, 100, 40, 60, 1000)
 ABOUT = {"ddpm.figure": '{"name": "é"}', "ddpm.sample": "{}"}
@@ -126,3 +128,14 @@ def test_what_is_no_animation_is_refused(animation, tmp_path):
     for path in sorted(tmp_path.iterdir()):
         with pytest.raises(ValueError, match=f"{path.name} must carry the parameters that made it"):
             read_animation_about(path)
+
+
+def test_a_webp_is_exact_until_it_would_be_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    moving = Animation([Image.fromarray(frame) for frame in noise], [50, 50, 50])
+    save_webp(moving, tmp_path / "exact.webp", {})
+    monkeypatch.setattr(module, "LOSSLESS_BYTES", 1000)
+    save_webp(moving, tmp_path / "small.webp", {})
+    with Image.open(tmp_path / "exact.webp") as image:
+        np.testing.assert_array_equal(np.asarray(image.convert("RGB")), noise[0])
+    assert (tmp_path / "small.webp").stat().st_size < (tmp_path / "exact.webp").stat().st_size / 2
