@@ -87,8 +87,8 @@ _ORDERED = (
     Stage(
         name="figures",
         sections=("figures", "sample"),
-        upstream=("prepare", "train", "sample", "evaluate"),
-        inputs=(_TRAIN, _WEIGHTS, _SAMPLES[0]),
+        upstream=("prepare", "reference", "train", "sample", "evaluate"),
+        inputs=(_TRAIN, _VALID, *_LABELS, MANIFEST, _STATISTICS, _FEATURES, _WEIGHTS, _SAMPLES[0]),
         outputs=(),
         figures=Path("results/figures"),
     ),

@@ -1,5 +1,6 @@
 """A project of its own for each test, with a tiny experiment in it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,9 @@ TINY = {
     "multipliers: [1, 2, 2]": "multipliers: [1, 1]",
 }
 
+FIGURES = ("samples", "progression", "comparison", "loss", "schedule", "forward", "denoising")
+"""Those that are drawn in a second; tests/figures draws them all."""
+
 
 @pytest.fixture
 def project(tmp_path, monkeypatch) -> Path:
@@ -35,6 +39,8 @@ def project(tmp_path, monkeypatch) -> Path:
     for old, new in TINY.items():
         assert old in text, f"quick.yaml no longer has {old!r}; adjust TINY"
         text = text.replace(old, new)
+    text, count = re.subn(r"^  names:.*\n(?:    - .*\n)*", f"  names: [{', '.join(FIGURES)}]\n", text, flags=re.M)
+    assert count == 1, "quick.yaml no longer names its figures as it did"
     (tmp_path / "params.yaml").write_text(text)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DDPM_DEVICE", raising=False)

@@ -41,7 +41,7 @@ def test_rows_are_source_mixes_source(material):
 def test_the_ends_are_the_sources_noised_and_denoised(material, path):
     given = material(ZOOM, *UNCONDITIONAL)
     reverse, t = given.reverse(), 10
-    picture = interpolation.draw(given, interpolation.Options(images=(3, 5), path=path))
+    picture = interpolation.draw(given, interpolation.Options(images=(3, 5), t=t, path=path))
     tiles = tiles_of(picture, 1)[0]
     x0, _ = given.images(given.train, [3, 5])
     index = torch.zeros(1, dtype=torch.int64)
