@@ -70,13 +70,14 @@ def revision_of(name: str, root: Path) -> str:
     Raises:
         ValueError: none of both, with a list of the experiments.
     """
-    listed = _git(root, "for-each-ref", "--format=%(refname) %(objectname)", "refs/exps").decode().splitlines()
-    found = {ref.rsplit("/", 1)[-1]: commit for ref, _, commit in (line.partition(" ") for line in listed)}
+    # refs/exps/<commit, its first two letters apart>/<name>; stash, queue and current run lie beside them, less deep
+    refs = _git(root, "for-each-ref", "--format=%(refname) %(objectname)", "refs/exps/??/*/*").decode().splitlines()
+    found = {ref.rsplit("/", 1)[-1]: commit for ref, _, commit in (line.partition(" ") for line in refs)}
     if name in found:
         return found[name]
     commit = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}").decode().strip()
     if not commit:
-        known = ", ".join(sorted(key for key in found if key != "EXEC_BASELINE")) or "none yet: dvc exp run -n NAME"
+        known = ", ".join(sorted(found)) or "none yet: dvc exp run -n NAME"
         raise ValueError(f"{name}: must be an experiment, a git revision or {WORKSPACE}; experiments: {known}")
     return commit
 

@@ -19,8 +19,9 @@ Digests: TypeAlias = Mapping[str, str]
 
 
 def digests(root: Path) -> dict[str, str]:
-    """The sha256 of dvc.lock and of every file under results/, by path."""
-    files = [root / "dvc.lock", *sorted(path for path in (root / "results").rglob("*") if path.is_file())]
+    """The sha256 of dvc.lock and of every file under results/, by path; pages hold timings and do not count."""
+    kept = sorted(path for path in (root / "results").rglob("*") if path.is_file() and path.suffix != ".html")
+    files = [root / "dvc.lock", *kept]
     return {file.relative_to(root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 

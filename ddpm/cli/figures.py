@@ -26,6 +26,7 @@ def figures(params_path: Path, overrides: tuple[str, ...], out: Path, device: st
     """
     params = stage.load_params(params_path, overrides)
 
+    from ddpm.cli.report import write_page
     from ddpm.engine.device import pick_device
     from ddpm.engine.distributed import alone
     from ddpm.experiment.workspace import require_writable
@@ -55,15 +56,4 @@ def figures(params_path: Path, overrides: tuple[str, ...], out: Path, device: st
         recorder.artifacts = draw_figures(material, names, out, bar.update)
     click.echo(f"{out}: {', '.join(path.name for path in recorder.artifacts)}")
     if standard:
-        write_report()
-
-
-def write_report() -> None:
-    """Bring results/report.html up to date, now that everything else is."""
-    from ddpm.engine.report import collect
-    from ddpm.experiment.workspace import project_root, write_bytes
-    from ddpm.report.page import render
-
-    page = stage.RESULTS / "report.html"
-    write_bytes(page, render(collect(Path(), project_root())).encode())
-    click.echo(f"{page}: all of it on one page. Next: open it in a browser")
+        write_page(stage.RESULTS / "report.html")

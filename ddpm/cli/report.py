@@ -20,6 +20,11 @@ def report(out: Path) -> None:
     Example:
       python -m ddpm report --out work/for_a_mail.html
     """
+    write_page(out)
+
+
+def write_page(out: Path) -> None:
+    """Write the page and say where it is; also the stage `figures` calls this, which does not depend on the page."""
     from ddpm.engine.report import collect
     from ddpm.experiment.workspace import project_root, require_writable, write_bytes
     from ddpm.report.page import render

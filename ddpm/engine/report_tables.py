@@ -15,7 +15,7 @@ BETTER = {
     "inception": "higher",
     "precision": "higher",
     "recall": "higher",
-    "memorization": "near 0.5; 1: copies",
+    "memorization": "near 0.5",
 }
 """Beginning of a metric's name -> which values are good."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import jinja2
+    from markupsafe import Markup
 
 MEDIA = {".png": "image/png", ".webp": "image/webp"}
 
@@ -23,12 +24,14 @@ class Table:
         head: of the columns.
         rows: cells as text.
         numbers: whether all cells but the first are numbers, which stand at the right.
+        folded: whether only its title is seen until it is opened.
     """
 
     title: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     numbers: bool = False
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,8 @@ class Section:
 
     Attributes:
         anchor: the name of its place, for links.
-        notes: paragraphs.
-        warnings: paragraphs that must not be overlooked.
+        notes: paragraphs; `this` is set as code.
+        warnings: the same that must not be overlooked.
         command: a command to copy.
     """
 
@@ -80,12 +83,21 @@ class Page:
     Attributes:
         lead: one or two sentences under the title.
         facts: (name, value, remark) of what a reader wants first.
+        first: the picture beside the title, or None.
     """
 
     title: str
     lead: str
     facts: Sequence[tuple[str, str, str]]
     sections: Sequence[Section]
+    first: Picture | None = None
+
+    @property
+    def picture_bytes(self) -> int:
+        """The size of all pictures as files; as text in the page they are a third larger."""
+        pictures = [picture for section in self.sections for picture in section.pictures]
+        pictures += [self.first] if self.first else []
+        return sum(len(picture.png) + len(picture.webp) for picture in pictures)
 
 
 def render(page: Page) -> str:
@@ -99,6 +111,14 @@ def data_uri(content: bytes, suffix: str) -> str:
     return f"data:{MEDIA[suffix]};base64,{base64.b64encode(content).decode()}"
 
 
+def code_spans(text: str) -> Markup:
+    """Text as HTML: what stands between backticks is code, everything is escaped."""
+    from markupsafe import Markup
+
+    kinds = Markup("{}"), Markup("<code>{}</code>")
+    return Markup("").join(kinds[place % 2].format(part) for place, part in enumerate(text.split("`")))
+
+
 @cache
 def _environment() -> jinja2.Environment:
     import jinja2
@@ -110,5 +130,5 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["data_uri"] = data_uri
+    environment.filters |= {"data_uri": data_uri, "code_spans": code_spans}
     return environment

@@ -75,6 +75,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     subprocess.run([*git, "init", "-q"], check=True)
     first, experiment = commit("0.02"), commit("0.03")
     subprocess.run([*git, "update-ref", f"refs/exps/{first[:2]}/{first[2:]}/wide", experiment], check=True)
+    for other in ("stash", "exec/EXEC_HEAD", "celery/failed"):  # what DVC keeps beside the experiments
+        subprocess.run([*git, "update-ref", f"refs/exps/{other}", first], check=True)
     subprocess.run([*git, "reset", "-q", "--hard", first], check=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -97,4 +99,4 @@ def test_the_command_writes_a_page_and_names_what_there_is(project: Path) -> Non
     assert html.count("<img ") == 3
     refused = CliRunner().invoke(main, ["compare", "workspace", "narrow"])
     assert refused.exit_code == 1
-    assert "narrow: must be an experiment, a git revision or workspace; experiments: wide" in refused.output
+    assert "narrow: must be an experiment, a git revision or workspace; experiments: wide\n" in refused.output

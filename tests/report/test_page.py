@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from ddpm.report.page import Page, Picture, Section, Table, render
+from ddpm.report.page import Page, Picture, Section, Table, code_spans, render
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 browser_only = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: make browser")
@@ -38,6 +38,20 @@ def page() -> Page:
             Section("figures", "Figures", tables=[table, numbers], pictures=[figure]),
         ],
     )
+
+
+def test_code_in_a_note_is_code_and_stays_text() -> None:
+    assert code_spans("`a <b>` & c") == "<code>a &lt;b&gt;</code> &amp; c"
+
+
+def test_a_folded_table_and_the_first_picture(page: Page) -> None:
+    figure, *_ = page.sections[1].pictures
+    folded = Section("all", "All", tables=[Table("Everything", ("a", "b"), [("c", "d")], folded=True)])
+    html = render(Page("Title", "Lead.", [], [folded], first=figure))
+    assert re.search(r'<details class="folded"><summary>Everything</summary>\s*<div class="scroll"', html)
+    assert html.index('id="figure-first-walk"') < html.index("<nav")
+    assert re.findall(r"<h(\d)", html) == ["1", "2"]
+    assert page.picture_bytes == len(figure.png) + len(figure.webp)
 
 
 class Reader(HTMLParser):
