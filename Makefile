@@ -31,6 +31,7 @@ quick: runtime  ## install what the study needs and run all of dvc.yaml: prepare
 	@python -m dvc repro
 	@spent=$$(( $$(date +%s) - $(STARTED) )); \
 	echo; echo "Done in $$(( spent / 60 )) min $$(( spent % 60 )) s."; \
+	echo "  results/report.html    all of it on one page: open it in a browser"; \
 	echo "  results/metrics.json   the numbers"; \
 	echo "  results/figures/       the pictures"; \
 	echo "  make ui                curves and experiments in the MLflow UI"; \
