@@ -18,12 +18,13 @@ ELSEWHERE = {
     "docs/mathematics.md": "theory/mathematics.md",
     "docs/evaluation.md": "reference/evaluation.md",
     "docs/samplers.md": "reference/samplers.md",
+    "docs/comparison.md": "reference/comparison.md",
     "data/README.md": "reference/data.md",
     "benchmarks/README.md": "reference/benchmarks.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
 }
-FOLDERS = {"docs/decisions": "decisions", "docs/images": "images", "benchmarks/results": "reference/benchmarks"}
+FOLDERS = {"docs/decisions": "decisions", "docs/images": "images", "results/figures": "images/figures", "benchmarks/results": "reference/benchmarks"}
 KINDS = {".md", ".png", ".webp"}
 LINK = re.compile(r"(?P<bang>!?)\[(?P<text>(?:[^\[\]]|`[^`]*`)*)\]\((?P<target>[^)\s]+)\)")
 
