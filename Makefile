@@ -29,6 +29,7 @@ quick: runtime  ## install what the study needs and run all of dvc.yaml: prepare
 	if grep -qs no_scm .dvc/config.local; then python -m dvc config --local --unset core.no_scm; fi; \
 	else python -m dvc config --local core.no_scm true; fi
 	@python -m dvc repro
+	@python -m ddpm report
 	@spent=$$(( $$(date +%s) - $(STARTED) )); \
 	echo; echo "Done in $$(( spent / 60 )) min $$(( spent % 60 )) s."; \
 	echo "  results/report.html    all of it on one page: open it in a browser"; \
