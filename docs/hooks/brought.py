@@ -24,7 +24,12 @@ ELSEWHERE = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
 }
-FOLDERS = {"docs/decisions": "decisions", "docs/images": "images", "results/figures": "images/figures", "benchmarks/results": "reference/benchmarks"}
+FOLDERS = {
+    "docs/decisions": "decisions",
+    "docs/images": "images",
+    "results/figures": "images/figures",
+    "benchmarks/results": "reference/benchmarks",
+}
 KINDS = {".md", ".png", ".webp"}
 LINK = re.compile(r"(?P<bang>!?)\[(?P<text>(?:[^\[\]]|`[^`]*`)*)\]\((?P<target>[^)\s]+)\)")
 

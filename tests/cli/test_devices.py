@@ -76,7 +76,7 @@ def test_two_processes_leave_the_bytes_of_one(project, ddpm, weights):
     }
     assert {path: path.read_bytes() for path in files} == two
     left = [path for path in (project / "work").rglob("*") if path.suffix != ".lock" and path.is_file()]
-    assert {path.parent.name for path in left} <= {"features", "timings"}  # kept for further metrics, and for the report
+    assert {path.parent.name for path in left} <= {"features", "timings"}  # for further metrics, and the report
 
 
 def test_a_range_and_two_processes_and_small_batches_leave_the_same_bytes(project, ddpm, weights):
