@@ -32,7 +32,8 @@ def test_rows_are_images_and_columns_are_time(caption: str, channels: int) -> No
 def test_labels_lose_their_name_before_they_lose_legibility() -> None:
     assert fit_labels([0, 1000], 64) == ["t = 0", "t = 1000"]
     assert fit_labels([0, 1000], 34) == ["0", "1000"]
-    with pytest.raises(ValueError, match=r"labels such as '1000' do not fit over tiles of 8 pixels; raise"):
+    refusal = r"labels such as '1000' do not fit over tiles of 8 pixels; raise figures\.zoom"
+    with pytest.raises(ValueError, match=refusal):
         strip(frames(2, 1)[:, :, :, :8], [0, 1000], 1)
 
 
