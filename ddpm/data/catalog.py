@@ -4,10 +4,12 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ddpm.data.digests import Record
 
 ABSENT = -1
 """First number of the place of an item that a list names and the files lack."""
@@ -51,14 +53,23 @@ class Items:
         """The name of one item."""
         return self._text[self._ends[number] : self._ends[number + 1]].decode(errors="surrogateescape")
 
+    def packed(self) -> bytes:
+        """All names, and where each of them ends, for a digest."""
+        return self._text + self._ends.tobytes()
+
+    def raw_names(self, numbers: NDArray[np.int64]) -> Iterator[bytes]:
+        """Some names as they are stored, undecoded."""
+        for first, last in zip(self._ends[numbers].tolist(), self._ends[numbers + 1].tolist(), strict=True):
+            yield self._text[first:last]
+
     def names(self) -> Iterator[str]:
         """All names, one after another."""
         return map(self.name, range(len(self)))
 
     def take(self, numbers: NDArray[np.int64]) -> list[Item]:
         """Some items, as a reader wants them."""
-        places = self.places[numbers].tolist()
-        return [Item(self.name(number), tuple(place)) for number, place in zip(numbers, places, strict=True)]
+        names, places = self.raw_names(numbers), self.places[numbers].tolist()
+        return [Item(name.decode(errors="surrogateescape"), tuple(place)) for name, place in zip(names, places)]  # noqa: B905
 
 
 @dataclass(frozen=True)
@@ -77,7 +88,7 @@ class Catalog:
 
     A damaged item raises one of `frames.DAMAGE`.
     """
-    record: Mapping[str, Any]
+    record: Record
     """Digests and versions of what was opened, for the manifest."""
     stamp: str
     """A digest of what was opened: unfinished work on anything else is not continued."""

@@ -7,10 +7,8 @@ the photographs that an experiment selects have to be there. How to obtain the f
 import hashlib
 import json
 import warnings
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +16,7 @@ from numpy.typing import NDArray
 from ddpm.data.attributes import look_up, read_attributes
 from ddpm.data.catalog import ABSENT, Catalog, Items
 from ddpm.data.contents import read_whole
-from ddpm.data.digests import file_md5
+from ddpm.data.digests import Record, beside, file_md5, followed
 from ddpm.data.files import ARCHIVES, Files, find_download, open_files
 
 ARCHIVE, FOLDER = "img_align_celeba.zip", "img_align_celeba"
@@ -48,7 +46,7 @@ def open_celeba(raw: Path, labels: str, scratch: Path) -> Catalog:
     photos, record = _open_photos(place, whole, scratch)
     partition = _note(place, whole, PARTITION)
     names, codes = read_partition(f"{place / PARTITION}", partition)
-    record |= note_record(f"{place / PARTITION}", PARTITION, partition, "partition")
+    notes = note_record(f"{place / PARTITION}", PARTITION, partition, "partition")
     items = Items(names, _places(photos, names))
     record["num_files"] = int((items.places[:, 0] != ABSENT).sum())
     picked: NDArray[np.int64] = np.zeros(len(names), dtype=np.int64)
@@ -57,15 +55,15 @@ def open_celeba(raw: Path, labels: str, scratch: Path) -> Catalog:
         attributes, where = _note(place, whole, ATTRIBUTES), f"{place / ATTRIBUTES}"
         values, classes = read_attributes(where, attributes, labels)
         picked = look_up(where, values, names)
-        record |= note_record(where, ATTRIBUTES, attributes, "attributes")
+        notes |= note_record(where, ATTRIBUTES, attributes, "attributes")
     return Catalog(
         items=items,
         splits=by_code(codes) | {"all": np.arange(len(names))},
         labels=picked,
         classes=classes,
         read=photos.read,
-        record=record,
-        stamp=stamp_with(photos.stamp, record),
+        record=record | notes,
+        stamp=stamp_with(photos.stamp, notes),
         way_out="complete the download (data/README.md) or select fewer, such as data.train_split train[0:9000]",
     )
 
@@ -100,12 +98,12 @@ def by_code(codes: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
     return {split: np.flatnonzero(codes == int(code)) for code, split in SPLIT_CODES.items()}
 
 
-def stamp_with(stamp: str, record: Mapping[str, Any]) -> str:
+def stamp_with(stamp: str, notes: Record) -> str:
     """A digest of files by their stamp, and of the lists beside them by a record of their digests."""
-    return hashlib.sha256(f"{stamp} {json.dumps(record, sort_keys=True)}".encode()).hexdigest()
+    return hashlib.sha256(f"{stamp} {json.dumps(notes, sort_keys=True)}".encode()).hexdigest()
 
 
-def note_record(place: str, name: str, content: bytes, key: str) -> dict[str, str | bool]:
+def note_record(place: str, name: str, content: bytes, key: str) -> Record:
     """The digest of an annotation file; a changed file is used and said to be changed.
 
     Args:
@@ -125,7 +123,7 @@ def note_record(place: str, name: str, content: bytes, key: str) -> dict[str, st
     return {f"{key}_md5": md5, f"{key}_is_official": official}
 
 
-def _open_photos(place: Path, whole: Files | None, scratch: Path) -> tuple[Files, dict[str, Any]]:
+def _open_photos(place: Path, whole: Files | None, scratch: Path) -> tuple[Files, Record]:
     """The photographs: of one archive of all, or of one in it; else beside the annotation files."""
     if whole is not None:
         inner = whole.find(ARCHIVE)
@@ -138,15 +136,13 @@ def _open_photos(place: Path, whole: Files | None, scratch: Path) -> tuple[Files
         raise ValueError(f"{place}: {ARCHIVE} or the folder {FOLDER} must be here; download it as data/README.md says")
     if found.is_dir():
         return open_files(found, scratch), {"archive": FOLDER, "archive_is_official": False}
-    with ThreadPoolExecutor(1) as beside:  # two digests of 1.4 GB take 4 seconds one after the other
-        record = beside.submit(_archive_record, found)
-        photos = open_files(found, scratch)
-        return photos, photos.record | record.result()
+    photos = open_files(found, scratch)
+    return photos, photos.record | _archive_record(found)
 
 
-def _archive_record(path: Path) -> dict[str, str | bool]:
-    md5 = file_md5(path)
-    return {"archive_md5": md5, "archive_is_official": md5 == OFFICIAL_MD5[ARCHIVE]}
+def _archive_record(path: Path) -> Record:
+    md5 = beside(file_md5, path)
+    return {"archive_md5": md5, "archive_is_official": followed(md5, lambda found: found == OFFICIAL_MD5[ARCHIVE])}
 
 
 def _note(place: Path, whole: Files | None, name: str) -> bytes:

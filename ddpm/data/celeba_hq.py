@@ -16,6 +16,7 @@ from ddpm.data.attributes import look_up, read_attributes
 from ddpm.data.catalog import Catalog, Items
 from ddpm.data.celeba import PARTITION, by_code, note_record, read_partition, stamp_with
 from ddpm.data.contents import read_whole
+from ddpm.data.digests import Record
 from ddpm.data.files import ARCHIVES, Files, find_download, open_files
 from ddpm.data.folder import SUFFIXES, list_images
 from ddpm.data.pictures import natural
@@ -43,10 +44,11 @@ def open_celeba_hq(raw: Path, labels: str, scratch: Path) -> Catalog:
     items, record = _list_images(files)
     notes = _read_notes(outer, files)
     splits: dict[str, NDArray[np.int64]] = {"all": np.arange(len(items))}
+    lists: Record = {}
     if {MAPPING, PARTITION} <= set(notes):
         splits = by_code(_split_codes(outer.path, notes, _numbers(files, items))) | splits
-        record |= note_record(f"{outer.path / PARTITION}", PARTITION, notes[PARTITION], "partition")
-        record["mapping_sha256"] = hashlib.sha256(notes[MAPPING]).hexdigest()
+        lists |= note_record(f"{outer.path / PARTITION}", PARTITION, notes[PARTITION], "partition")
+        lists["mapping_sha256"] = hashlib.sha256(notes[MAPPING]).hexdigest()
     picked: NDArray[np.int64] = np.zeros(len(items), dtype=np.int64)
     classes: tuple[str, ...] = ()
     if labels != "none":
@@ -55,15 +57,15 @@ def open_celeba_hq(raw: Path, labels: str, scratch: Path) -> Catalog:
             raise ValueError(f"{where}: must be here for data.labels {labels}; get it as data/README.md says")
         values, classes = read_attributes(where, notes[ATTRIBUTES], labels)
         picked = look_up(where, values, [f"{number}.jpg" for number in _numbers(files, items)])
-        record["attributes_sha256"] = hashlib.sha256(notes[ATTRIBUTES]).hexdigest()
+        lists["attributes_sha256"] = hashlib.sha256(notes[ATTRIBUTES]).hexdigest()
     return Catalog(
         items=items,
         splits=splits,
         labels=picked,
         classes=classes,
         read=files.read,
-        record=record,
-        stamp=stamp_with(files.stamp, record),
+        record=record | lists,
+        stamp=stamp_with(files.stamp, lists),
     )
 
 

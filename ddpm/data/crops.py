@@ -6,6 +6,7 @@ the prepared images. To add a rule, add one entry to `CROPS`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -47,7 +48,7 @@ class Crop:
     """Bring the frame near to the size before the box is cut."""
 
 
-def apply_crop(frame: Frame, crop: str, resample: str, size: Size) -> NDArray[np.uint8]:
+def apply_crop(frame: Frame, crop: str, resample: str, size: Size, *, halve: bool = True) -> NDArray[np.uint8]:
     """Crop and resize one image; a cut that already has the size is not resampled.
 
     Args:
@@ -55,6 +56,7 @@ def apply_crop(frame: Frame, crop: str, resample: str, size: Size) -> NDArray[np
         crop: a name in `CROPS`.
         resample: a name in `KERNELS`, or `crop` for the kernel of the rule.
         size: width and height of the result.
+        halve: False returns a cut of RGB pixels that the bilinear kernel would halve as it is, twice as high and wide.
 
     Returns:
         (height, width) of a gray frame, (height, width, 3) of an RGB one; it may be a view of the frame.
@@ -67,10 +69,17 @@ def apply_crop(frame: Frame, crop: str, resample: str, size: Size) -> NDArray[np
     rule, kernel = CROPS[crop], kernel_of(crop, resample)
     if rule.shrink is not None:
         frame = Frame(rule.shrink(frame.image(frame.mode), size, kernel))
-    left, top, right, bottom = box = rule.box(frame.size, size)
-    if isinstance(frame.source, np.ndarray) and (right - left, bottom - top) == size:
-        return frame.source[top:bottom, left:right]
+    left, top, right, bottom = box = _box(crop, frame.size, size)
+    if isinstance(frame.source, np.ndarray):
+        cut, twice = (right - left, bottom - top), (2 * size[0], 2 * size[1])
+        if cut == size or (cut == twice and kernel == BILINEAR and not halve):
+            return frame.source[top:bottom, left:right]
     return np.asarray(_resize(frame.cut(box), size, kernel))
+
+
+@lru_cache(1024)  # most frames of a data set have one size
+def _box(crop: str, frame: Size, size: Size) -> Box:
+    return CROPS[crop].box(frame, size)
 
 
 def kernel_of(crop: str, resample: str) -> Image.Resampling:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddpm.data.catalog import Item, Items
+from ddpm.data.digests import Record, beside
 from ddpm.data.tars import TarReader, decompress_tar, is_compressed, is_tar, read_members
 from ddpm.data.zips import LOCAL, ZipReader, read_directory
 from ddpm.digest import file_sha256
@@ -36,10 +37,12 @@ class Files:
     """Names relative to it, with slashes; the first number of a place is the size in bytes."""
     read: Callable[[Item], bytes]
     """The content of one file; can be pickled."""
-    record: dict[str, Any]
+    record: Record
     """Name and digest of the archive, for the manifest; empty for a folder, whose files are digested one by one."""
     stamp: str
-    """A digest of what is there, of a folder by names, sizes and times."""
+    """A digest of names, places, sizes and times: what is there, without reading it."""
+    modified_ns: int = 0
+    """When an archive was last written."""
 
     def numbers(self, wanted: Callable[[str], bool]) -> NDArray[np.int64]:
         """The numbers of the files whose names are wanted, in order."""
@@ -75,6 +78,7 @@ class Files:
         try:
             with out.open("wb") as file:
                 file.writelines(self.read.pieces(item))
+            os.utime(out, ns=(self.modified_ns, self.modified_ns))  # what is in an archive is as old as the archive
         except ValueError as error:
             raise ValueError(f"{self.path}: {item.name}: {error}; download it again") from None
         return out
@@ -127,21 +131,28 @@ def open_files(path: Path, scratch: Path) -> Files:
         return _open_folder(path)
     if not path.is_file():
         raise ValueError(f"{path}: the downloaded files must be here; get them as data/README.md says")
-    sha256 = file_sha256(path)
+    sha256 = beside(file_sha256, path)
     record = {"archive": path.name, "archive_sha256": sha256}
     with path.open("rb") as file:
         start = file.read(4)
     if start in ZIP_STARTS:
-        return Files(path, _zipped(path), ZipReader(path), record, sha256)
+        return _archive(path, _zipped(path), ZipReader(path), record)
     if is_tar(path):
-        return Files(path, _packed(path, read_members(path)), TarReader(path), record, sha256)
+        return _archive(path, _packed(path, read_members(path)), TarReader(path), record)
     if is_compressed(path):
         scratch.mkdir(parents=True, exist_ok=True)
-        plain = scratch / f"{sha256[:16]}.tar"
-        return Files(path, _packed(path, decompress_tar(path, plain)), TarReader(plain), record, sha256)
+        plain = scratch / f"{sha256.result()[:16]}.tar"
+        return _archive(path, _packed(path, decompress_tar(path, plain)), TarReader(plain), record)
     if path.suffix.lower() == ".zip":  # with something in front, such as what unpacks it
-        return Files(path, _zipped(path), ZipReader(path), record, sha256)
+        return _archive(path, _zipped(path), ZipReader(path), record)
     raise ValueError(f"{path}: must be a folder, a zip or a tar, got a file of another kind; check the download")
+
+
+def _archive(path: Path, items: Items, read: Callable[[Item], bytes], record: Record) -> Files:
+    """An opened archive; its stamp is of its size, its time and its directory, with the checksums that a zip has."""
+    about = path.stat()
+    known = hashlib.sha256(f"{about.st_size} {about.st_mtime_ns}".encode() + items.packed() + items.places.tobytes())
+    return Files(path, items, read, record, known.hexdigest(), about.st_mtime_ns)
 
 
 def is_hidden(name: str) -> bool:

@@ -27,6 +27,8 @@ ARRAY, SMALL_ARRAY_BYTES = ".npy", 2**26
 """The same for an array: labels in order shrink a thousandfold, too."""
 PIECE_BYTES = 2**18
 """Of stored bytes that are unpacked at once: 256 MiB at the very most."""
+NAME_SLACK = 64
+"""Bytes between header and data beyond the name: folders, letters of several bytes, an extra field."""
 
 
 class Entry(NamedTuple):
@@ -50,16 +52,17 @@ def read_directory(path: Path) -> Iterator[Entry]:
     with path.open("rb") as file:
         try:
             start, end, count, shift = _end_record(file)
-            file.seek(start)
-            while file.tell() < end:
-                entry, mode, flags = _central_entry(file)
+            at = file.seek(start)
+            while at < end:
+                entry, mode, flags, length = _central_entry(file, shift)
+                at += length
                 count -= 1
                 _require_safe(path, entry, mode, flags)
-                if entry.offset + shift + LOCAL.size + entry.stored > start:
+                if entry.offset + LOCAL.size + entry.stored > start:
                     raise EOFError(f"{entry.name!r} does not lie before its directory")
                 if not entry.name.endswith("/"):
-                    yield entry._replace(offset=entry.offset + shift)
-            if file.tell() != end or count % 2**16:  # packers without zip64 count no further
+                    yield entry
+            if at != end or count % 2**16:  # packers without zip64 count no further
                 raise EOFError("its directory has another length")
         except (struct.error, EOFError) as error:
             raise ValueError(
@@ -115,12 +118,23 @@ class ZipReader:
         Raises:
             ValueError: damaged, or another entry than the directory says.
         """
-        return b"".join(self.pieces(item))
+        size, offset, stored, crc, method = item.place
+        if method != STORED or stored > PIECE_BYTES:
+            return b"".join(self.pieces(item))
+        # at once: most photographs are small and stored, and a call of the system costs as much as their checksum
+        guess = len(item.name) + NAME_SLACK
+        piece = os.pread(self._open(), LOCAL.size + guess + stored, offset)
+        start = _data_start(item, piece)
+        content = piece[start : start + stored]
+        if len(content) < stored:  # a long name or extra field
+            return b"".join(self.pieces(item))
+        _require_whole(size - stored, zlib.crc32(content), crc)
+        return content
 
     def pieces(self, item: Item) -> Iterator[bytes]:
         """The content of an entry, piece by piece; the checksum is verified after the last one."""
         size, offset, stored, crc, method = item.place
-        start = self._data_start(item, offset)
+        start = offset + _data_start(item, os.pread(self._open(), LOCAL.size, offset))
         unpack = zlib.decompressobj(-zlib.MAX_WBITS) if method == DEFLATED else None
         found, left = 0, size
         for first in range(start, start + stored, PIECE_BYTES):
@@ -134,18 +148,26 @@ class ZipReader:
             yield piece
             if unpack is not None and unpack.eof:  # it would keep what follows
                 break
-        if left or found != crc:
-            raise ValueError("the entry differs from its checksum or size")
+        _require_whole(left, found, crc)
 
-    def _data_start(self, item: Item, offset: int) -> int:
+    def _open(self) -> int:
         if self._descriptor < 0:
             self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        head = os.pread(self._descriptor, LOCAL.size, offset)
-        if len(head) < LOCAL.size or head[:4] != b"PK\3\4":
-            raise ValueError(f"no entry where the directory places {item.name}")
-        *_, name_bytes, extra_bytes = LOCAL.unpack(head)
-        start: int = offset + LOCAL.size + name_bytes + extra_bytes
-        return start
+        return self._descriptor
+
+
+def _data_start(item: Item, head: bytes) -> int:
+    """Where the data of an entry begin, counted from where its local header does."""
+    if len(head) < LOCAL.size or not head.startswith(b"PK\3\4"):
+        raise ValueError(f"no entry where the directory places {item.name}")
+    *_, name_bytes, extra_bytes = LOCAL.unpack_from(head)
+    start: int = LOCAL.size + name_bytes + extra_bytes
+    return start
+
+
+def _require_whole(left: int, found: int, crc: int) -> None:
+    if left or found != crc:
+        raise ValueError("the entry differs from its checksum or size")
 
 
 def _unpack(unpack: "zlib._Decompress", piece: bytes, most_bytes: int) -> bytes:
@@ -190,19 +212,22 @@ def _end_record64(file: IO[bytes], end: int, locator: bytes) -> tuple[int, int, 
     raise EOFError("no end of its zip64 directory")
 
 
-def _central_entry(file: IO[bytes]) -> tuple[Entry, int, int]:
-    """The next entry of the directory, its mode as Unix has it (0 if unknown), and its flags."""
+def _central_entry(file: IO[bytes], shift: int) -> tuple[Entry, int, int, int]:
+    """The next entry of the directory, its mode as Unix has it (0 if unknown), its flags, and its length here."""
     head = CENTRAL.unpack(file.read(CENTRAL.size))
     mark, made, _, flags, method, _, _, crc, stored, size, name_bytes, extra_bytes, comment_bytes, *rest = head
     if mark != b"PK\1\2":
         raise EOFError("its directory is cut short")
     # names of Unix are bytes, and packers there do not always set the flag
     encoding = "utf-8" if flags & UTF8 or made >> 8 in UNIX else "cp437"
-    name = file.read(name_bytes).decode(encoding, errors="surrogateescape")
-    sizes = iter(_extra64(file.read(extra_bytes)))
-    size, stored, offset = (next(sizes, FULL) if number == FULL else number for number in (size, stored, rest[-1]))
-    file.seek(comment_bytes, os.SEEK_CUR)
-    return Entry(name, size, offset, stored, crc, method), rest[-2] >> 16, flags
+    tail = file.read(length := name_bytes + extra_bytes + comment_bytes)
+    if len(tail) < length:
+        raise EOFError("its directory is cut short")
+    name, offset = tail[:name_bytes].decode(encoding, errors="surrogateescape"), rest[-1]
+    if FULL in (size, stored, offset):
+        sizes = iter(_extra64(tail[name_bytes : name_bytes + extra_bytes]))
+        size, stored, offset = (next(sizes, FULL) if number == FULL else number for number in (size, stored, offset))
+    return Entry(name, size, offset + shift, stored, crc, method), rest[-2] >> 16, flags, CENTRAL.size + length
 
 
 def _extra64(extra: bytes) -> tuple[int, ...]:

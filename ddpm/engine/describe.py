@@ -26,7 +26,7 @@ KEYS = (
 )
 SPLIT_KEYS = (
     *("selection", "images", "images_of_class", "mean", "std", "skipped", "handled"),
-    *("sha256", "labels_sha256", "files_sha256", "pixels_sha256"),
+    *("sha256", "labels_sha256", "files_sha256", "pixels_digest"),
 )
 
 

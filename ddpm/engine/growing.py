@@ -1,7 +1,7 @@
 """A split while it is prepared: files that grow chunk by chunk, and go on where kill -9 stopped them.
 
-Every two seconds what has been written is brought to the disk, and then a state that says how long the files are. What
-lies behind that length is cut off when the work goes on, so the bytes are those of a run that was never stopped.
+Every two seconds a thread brings what has been written to the disk, and then a state that says how long the files are.
+What lies behind that length is cut off when the work goes on, so the bytes are those of a run that was never stopped.
 """
 
 import hashlib
@@ -9,8 +9,11 @@ import json
 import os
 import time
 from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddpm.data import encoded
-from ddpm.data.decode import DIGEST_BYTES, Chunk, Failure
+from ddpm.data.decode import DIGEST_BYTES, Chunk, Failure, Target, write_at
 from ddpm.digest import file_sha256
 from ddpm.experiment.workspace import write_json
 
@@ -33,7 +36,7 @@ class Progress:
         items: that were decoded or failed.
         images: that were kept.
         data_bytes: of the images, without header and index.
-        histogram: (channels, 256).
+        sums: (2, channels), of all values and of their squares.
         notes: how often each rule of `ddpm.data.frames` applied.
         failures: what could not be decoded; rows count within the split.
     """
@@ -41,7 +44,7 @@ class Progress:
     items: int = 0
     images: int = 0
     data_bytes: int = 0
-    histogram: list[list[int]] = field(default_factory=list)
+    sums: list[list[int]] = field(default_factory=list)
     notes: dict[str, int] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
 
@@ -61,30 +64,37 @@ class GrowingSplit:
 
     def __init__(self, folder: Path, split: str, shape: tuple[int, int, int], num_items: int, lossless: bool) -> None:
         self.images, self._state = folder / f"{split}.npy", folder / f"{split}.json"
+        self.target = Target(self.images, encoded.HEADER_BYTES)
         self._digests, self._lengths = folder / f"{split}.digests", folder / f"{split}.lengths"
         self.shape, self.lossless = shape, lossless
-        nothing = Progress(histogram=np.zeros((shape[2], 256), int).tolist())
+        nothing = Progress(sums=np.zeros((2, shape[2]), int).tolist())
         self.progress = _read_state(self._state) or nothing
         if any(_length(path) < end for path, end in self._ends().items()):  # it was killed while it put them in place
             self.progress = nothing
         self._num_items = num_items
+        self._pixels = bytearray()
         self._running = None if lossless or self.progress.items else hashlib.sha256(self._header(num_items))
         self._saved_at = time.monotonic()
+        self._saving: Future[None] = Future()
+        self._saving.set_result(None)
 
     def _ends(self) -> dict[Path, int]:
         """How long the files are, as far as they are safe."""
         done = self.progress
         return {
-            self.images: encoded.HEADER_BYTES + done.data_bytes,
+            self.images: self.target.first + done.data_bytes,
             self._digests: 2 * DIGEST_BYTES * done.images,
             self._lengths: 8 * done.images * self.lossless,
         }
 
     def __enter__(self) -> "GrowingSplit":
         with ExitStack() as stack:
-            self._files = [stack.enter_context(path.open("ab+")) for path in self._ends()]
+            for path in self._ends():
+                path.touch()
+            self._files = [stack.enter_context(path.open("rb+", buffering=0)) for path in self._ends()]
             for file, end in zip(self._files, self._ends().values(), strict=True):
                 file.truncate(end)
+            self._saver = stack.enter_context(ThreadPoolExecutor(1))
             self._closing = stack.pop_all()
         return self
 
@@ -93,42 +103,73 @@ class GrowingSplit:
 
     def append(self, chunk: Chunk) -> None:
         """Add a chunk; now and then what has been added becomes safe."""
-        done, (images, digests, lengths) = self.progress, self._files
+        done = self.progress
+        images, digests, lengths = (file.fileno() for file in self._files)
         if chunk.encoded is not None:
-            images.writelines(chunk.encoded)
+            content = b"".join(chunk.encoded)
             sizes = np.array([len(image) for image in chunk.encoded], np.int64)
-            lengths.write(sizes.tobytes())
-            done.data_bytes += int(sizes.sum())
+            write_at(images, memoryview(content), self.target.first + done.data_bytes)
+            write_at(lengths, sizes.data, 8 * done.images)
+            done.data_bytes += len(content)
         else:
-            assert chunk.images is not None
-            images.write(chunk.images.data)
-            if self._running is not None:
-                self._running.update(chunk.images.data)
-            done.data_bytes += chunk.images.nbytes
-        digests.write(chunk.digests.data)
+            self._add_pixels(images, chunk)
+        write_at(digests, chunk.digests.data, 2 * DIGEST_BYTES * done.images)
         done.failures += [failure._replace(row=done.items + failure.row) for failure in chunk.failures]
         done.items += chunk.num_items
         done.images += len(chunk.digests)
-        done.histogram = (np.array(done.histogram) + chunk.histogram).tolist()
+        done.sums = (np.array(done.sums) + chunk.sums).tolist()
         done.notes = dict(Counter(done.notes) + chunk.notes)
-        if time.monotonic() - self._saved_at > STATE_SECONDS:
-            self.save()
+        if time.monotonic() - self._saved_at > STATE_SECONDS and self._saving.done():
+            self._begin_to_save()
+
+    def _add_pixels(self, images: int, chunk: Chunk) -> None:
+        """Bring the pixels of a chunk to their place, unless the process that made them has put them there."""
+        done, image_bytes = self.progress, prod(self.shape)
+        is_there = chunk.images is None and done.items == done.images
+        if chunk.images is not None:
+            pixels = chunk.images.reshape(-1).data
+        elif self._running is not None or not is_there:
+            place = self.target.first + done.items * image_bytes
+            pixels = self._read(images, place, len(chunk.digests) * image_bytes)
+        if not is_there:
+            write_at(images, pixels, self.target.first + done.data_bytes)
+        if self._running is not None:
+            self._running.update(pixels)
+        done.data_bytes += len(chunk.digests) * image_bytes
+
+    def _read(self, images: int, place: int, length: int) -> memoryview:
+        if len(self._pixels) < length:
+            self._pixels = bytearray(length)
+        pixels = memoryview(self._pixels)[:length]
+        found = 0
+        while found < length:
+            found += os.preadv(images, [pixels[found:]], place + found)
+        return pixels
 
     def save(self) -> None:
         """Bring everything to the disk, and then the state that vouches for it."""
+        self._saving.result()
+        self._begin_to_save()
+        self._saving.result()
+
+    def _begin_to_save(self) -> None:
+        self._saving.result()  # raises what the disk said of the one before
+        state = {**vars(self.progress), "failures": list(self.progress.failures)}
+        self._saving, self._saved_at = self._saver.submit(self._save, state), time.monotonic()
+
+    def _save(self, state: Mapping[str, Any]) -> None:
         for file in self._files:
-            file.flush()
             os.fsync(file.fileno())
-        write_json(self._state, vars(self.progress))
-        self._saved_at = time.monotonic()
+        write_json(self._state, state)
 
     def finish(self) -> None:
         """Write the header of the images, and the index of encoded ones, when all is appended and saved."""
         with self.images.open("rb+") as file:
+            file.truncate(self.target.first + self.progress.data_bytes)  # behind damaged items others were moved up
             if self.lossless:
                 lengths = np.fromfile(self._lengths, np.int64)
                 index = encoded.trailer(np.concatenate([[0], np.cumsum(lengths)]), self.shape)
-                file.seek(encoded.HEADER_BYTES + self.progress.data_bytes)
+                file.seek(self.target.first + self.progress.data_bytes)
                 file.write(index)
                 header = encoded.npy_header((self.progress.data_bytes + len(index),))
             else:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -19,9 +20,11 @@ from ddpm.data import duplicates, splits, store
 from ddpm.data.catalog import ABSENT
 from ddpm.data.crops import kernel_of
 from ddpm.data.decode import DIGEST_BYTES, Decoder, decode
+from ddpm.data.digests import settled
 from ddpm.data.sources import SOURCES
 from ddpm.digest import file_sha256
 from ddpm.engine.growing import GrowingSplit
+from ddpm.engine.halving import PAYS_FROM, halve
 from ddpm.experiment.workspace import move_file, write_bytes
 
 if TYPE_CHECKING:
@@ -78,7 +81,7 @@ def prepare(
     grown = {}
     for split, numbers in chosen.items():
         grown[split] = GrowingSplit(work, split, data.shape, len(numbers), data.store == "encoded")
-        _grow(data, catalog, numbers, grown[split], scratch, workers if catalog.parallel else 1, tick)
+        _grow(data, catalog, numbers, grown[split], workers if catalog.parallel else 1, tick)
     if data.on_error == "stop":
         _refuse_damage(raw, catalog, grown)
     _require_images(raw, grown)
@@ -115,7 +118,6 @@ def _grow(
     catalog: Catalog,
     numbers: NDArray[np.int64],
     some: GrowingSplit,
-    scratch: Path,
     workers: int,
     tick: Tick,
 ) -> None:
@@ -123,12 +125,15 @@ def _grow(
     decoder = Decoder(catalog.read, data.crop, data.resample, data.shape, lossless=some.lossless)
     done = some.progress.items
     tick(done)
+    if workers > 1 and len(numbers) - done >= PAYS_FROM and data.shape[0] <= data.shape[1]:
+        faster = replace(decoder, halve=halve)
+        decoder = faster if faster.halves(catalog.items.take(numbers[done : done + 1])[0]) else decoder
     with some:
         chunks = decode(
             decoder,
             lambda first, last: catalog.items.take(numbers[first:last]),
             len(numbers),
-            scratch,
+            some.target,
             workers=workers,
             done=done,
         )
@@ -168,7 +173,7 @@ def _manifest(
     return {
         "source": data.source,
         "name": data.name,
-        "raw": dict(catalog.record),
+        "raw": settled(catalog.record),
         "crop": data.crop,
         "resample": kernel_of(data.crop, data.resample).name.lower(),
         "size": data.size,
@@ -198,8 +203,8 @@ def _entry(catalog: Catalog, kept: NDArray[np.int64], some: GrowingSplit, work: 
     done, labels = some.progress, work / store.labels_file(some.images.stem)
     counts = np.bincount(catalog.labels[kept], minlength=len(catalog.classes))
     files, digests = hashlib.sha256(), some.digests
-    for number in kept:
-        files.update(catalog.items.name(number).encode(errors="surrogateescape") + b"\0")
+    for name in catalog.items.raw_names(kept):
+        files.update(name + b"\0")
     files.update(digests[:, :DIGEST_BYTES].tobytes())
     return {
         "images": done.images,
@@ -207,20 +212,18 @@ def _entry(catalog: Catalog, kept: NDArray[np.int64], some: GrowingSplit, work: 
         "sha256": some.sha256,
         "labels_sha256": file_sha256(labels),
         "files_sha256": files.hexdigest(),
-        "pixels_sha256": hashlib.sha256(digests[:, DIGEST_BYTES:].tobytes()).hexdigest(),
+        "pixels_digest": hashlib.sha256(digests[:, DIGEST_BYTES:].tobytes()).hexdigest(),
         "skipped": [{"name": failure.name, "reason": failure.reason} for failure in done.failures],
         "handled": dict(sorted(done.notes.items())),
-        **_levels(np.array(done.histogram)),
+        **_levels(done.images * some.shape[0] * some.shape[1], done.sums),
     }
 
 
-def _levels(histogram: NDArray[np.int64]) -> dict[str, Any]:
+def _levels(num_pixels: int, sums: list[list[int]]) -> dict[str, Any]:
     """Mean and standard deviation of each channel, in levels 0..255, from whole numbers; None without pixels."""
-    pixels, value = int(histogram[0].sum()), np.arange(256)
-    if not pixels:
+    if not num_pixels:
         return {"mean": None, "std": None}
-    means = [int(channel @ value) / pixels for channel in histogram]
-    squares = [int(channel @ value**2) / pixels for channel in histogram]
+    means, squares = ([total / num_pixels for total in totals] for totals in sums)
     deviations = [max(square - mean**2, 0.0) ** 0.5 for mean, square in zip(means, squares, strict=True)]
     return {"mean": [round(mean, 4) for mean in means], "std": [round(deviation, 4) for deviation in deviations]}
 

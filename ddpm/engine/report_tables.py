@@ -91,7 +91,7 @@ def data_tables(manifest: Mapping[str, Any]) -> list[Table]:
         ("selected by", *(split["selection"] for split in splits.values())),
         ("mean of each channel, 0..255", *(_levels(split["mean"]) for split in splits.values())),
         ("standard deviation", *(_levels(split["std"]) for split in splits.values())),
-        ("sha256 of the pixels", *(split["pixels_sha256"] for split in splits.values())),
+        ("digest of the pixels", *(split["pixels_digest"] for split in splits.values())),
     ]
     tables = [Table("The data", ("what", "is"), what), Table("The splits", ("", *splits), rows)]
     counts = [split["images_of_class"] for split in splits.values()]

@@ -22,7 +22,7 @@ PETS = ("cat", "dog", "a fish")
 
 def entry(labels: Sequence[int], classes: Sequence[str], channels: int) -> dict[str, Any]:
     counts = np.bincount(np.array(labels, dtype=int), minlength=len(classes)).tolist()
-    digests = ("sha256", "labels_sha256", "files_sha256", "pixels_sha256")
+    digests = ("sha256", "labels_sha256", "files_sha256", "pixels_digest")
     return {
         "selection": "all[0:90%]" if labels else "none",
         "images": len(labels),
