@@ -23,6 +23,7 @@ from torchvision.transforms.functional import crop
 from benchmarks.machine import RECIPES
 from benchmarks.photos import ARCHIVE
 from ddpm.data.catalog import Item
+from ddpm.data.digests import settled
 from ddpm.data.encoded import EncodedImages
 from ddpm.data.files import open_files
 from ddpm.data.store import write_images
@@ -68,16 +69,20 @@ def torchvision(raw: Path, size: int, workers: int, out: Path) -> None:
     write_images(out / "train.npy", (len(images), size, size, 3), chunks)
 
 
-def decoding(raw: Path, workers: int, *, archive: bool, resample: int = 0) -> int:
-    """Pillow's decoding alone, in the same number of processes, or with cutting and resampling to so many pixels."""
+def opened(raw: Path) -> tuple[Callable[[Item], bytes], list[list[Item]]]:
+    """What reads an item of the archive, and all items in chunks; its digest has been taken, and disturbs nobody."""
     files = open_files(raw / ARCHIVE, raw)
-    chunks = [(first, min(first + CHUNK, len(files.items))) for first in range(0, len(files.items), CHUNK)]
-    names = [[item.name for item in files.items.take(np.arange(*chunk))] for chunk in chunks]
-    items = [files.items.take(np.arange(*chunk)) for chunk in chunks]
+    settled(files.record)
+    firsts = range(0, len(files.items), CHUNK)
+    return files.read, [files.items.take(np.arange(first, min(first + CHUNK, len(files.items)))) for first in firsts]
+
+
+def decoding(
+    read: Callable[[Item], bytes], chunks: Sequence[Sequence[Item]], workers: int, *, resample: int = 0
+) -> int:
+    """Pillow's decoding alone, in the same number of processes, or with cutting and resampling to so many pixels."""
     with ProcessPoolExecutor(workers, multiprocessing.get_context("fork")) as pool:
-        if archive:
-            return sum(pool.map(partial(_decode_items, files.read, resample), items))
-        return sum(pool.map(partial(_decode_files, raw), names))
+        return sum(pool.map(partial(_decode_items, read, resample), chunks))
 
 
 def reading(images: StoredImages, batch: int) -> int:
@@ -99,10 +104,3 @@ def _decode_items(read: Callable[[Item], bytes], resample: int, items: Sequence[
                 cut = image.crop((LEFT, TOP, LEFT + SIDE, TOP + SIDE))
                 cut.resize((resample, resample), Image.Resampling.BILINEAR)
     return len(items)
-
-
-def _decode_files(raw: Path, names: list[str]) -> int:
-    for name in names:
-        with Image.open(raw / name) as image:
-            image.load()
-    return len(names)

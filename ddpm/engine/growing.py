@@ -6,6 +6,7 @@ What lies behind that length is cut off when the work goes on, so the bytes are 
 
 import hashlib
 import json
+import mmap
 import os
 import time
 from collections import Counter
@@ -21,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddpm.data import encoded
-from ddpm.data.decode import DIGEST_BYTES, Chunk, Failure, Target, write_at
+from ddpm.data.decode import Target, write_at
+from ddpm.data.decoder import DIGEST_BYTES, Chunk, Failure
 from ddpm.digest import file_sha256
 from ddpm.experiment.workspace import write_json
 
@@ -72,7 +74,6 @@ class GrowingSplit:
         if any(_length(path) < end for path, end in self._ends().items()):  # it was killed while it put them in place
             self.progress = nothing
         self._num_items = num_items
-        self._pixels = bytearray()
         self._running = None if lossless or self.progress.items else hashlib.sha256(self._header(num_items))
         self._saved_at = time.monotonic()
         self._saving: Future[None] = Future()
@@ -130,21 +131,13 @@ class GrowingSplit:
             pixels = chunk.images.reshape(-1).data
         elif self._running is not None or not is_there:
             place = self.target.first + done.items * image_bytes
-            pixels = self._read(images, place, len(chunk.digests) * image_bytes)
+            pixels = _mapped(images, place, len(chunk.digests) * image_bytes)
         if not is_there:
+            pixels = memoryview(bytes(pixels))  # where it comes from and where it goes may overlap
             write_at(images, pixels, self.target.first + done.data_bytes)
         if self._running is not None:
             self._running.update(pixels)
         done.data_bytes += len(chunk.digests) * image_bytes
-
-    def _read(self, images: int, place: int, length: int) -> memoryview:
-        if len(self._pixels) < length:
-            self._pixels = bytearray(length)
-        pixels = memoryview(self._pixels)[:length]
-        found = 0
-        while found < length:
-            found += os.preadv(images, [pixels[found:]], place + found)
-        return pixels
 
     def save(self) -> None:
         """Bring everything to the disk, and then the state that vouches for it."""
@@ -199,6 +192,16 @@ class GrowingSplit:
     def kept(self) -> NDArray[np.int64]:
         """Which rows of the split the kept images are."""
         return np.delete(np.arange(self.progress.items), [failure.row for failure in self.progress.failures])
+
+
+def _mapped(file: int, place: int, length: int) -> memoryview:
+    """Bytes of a file, not copied."""
+    if not length:
+        return memoryview(b"")
+    skipped = place % mmap.ALLOCATIONGRANULARITY
+    flags = mmap.MAP_SHARED | mmap.MAP_POPULATE
+    pages = mmap.mmap(file, skipped + length, flags, mmap.PROT_READ, offset=place - skipped)
+    return memoryview(pages)[skipped:]
 
 
 def _length(path: Path) -> int:

@@ -19,7 +19,8 @@ from PIL import features
 from ddpm.data import duplicates, splits, store
 from ddpm.data.catalog import ABSENT
 from ddpm.data.crops import kernel_of
-from ddpm.data.decode import DIGEST_BYTES, Decoder, decode
+from ddpm.data.decode import decode
+from ddpm.data.decoder import DIGEST_BYTES, Decoder
 from ddpm.data.digests import settled
 from ddpm.data.sources import SOURCES
 from ddpm.digest import file_sha256
