@@ -33,11 +33,12 @@ class Timing:
 
 @dataclass(frozen=True)
 class Runner:
-    """Something to be timed, in its mode; `runs` of it make one measurement."""
+    """Something to be timed, in its mode; `runs` of it make one measurement, and `before` comes before its time."""
 
     run: Callable[[], object]
     mode: Mode
     runs: int = 1
+    before: Callable[[], object] = lambda: None
 
 
 def rounds(runners: Mapping[str, Runner], count: int, warm_up: int, device: torch.device) -> dict[str, Timing]:
@@ -61,6 +62,7 @@ def rounds(runners: Mapping[str, Runner], count: int, warm_up: int, device: torc
 
 def timed(runner: Runner, device: torch.device) -> float:
     """Seconds of one run, the mean of `runner.runs`; waits for the device before and after."""
+    runner.before()
     synchronize(device)
     started = time.perf_counter()
     for _ in range(runner.runs):

@@ -13,6 +13,9 @@ from ddpm.cli.download import download_option, fetch
 if TYPE_CHECKING:
     from ddpm.experiment.params import Params
 
+SWITCH_SECONDS = 0.0005
+"""A tenth of Python's: the thread that digests an archive wants the interpreter seldom, shortly, and soon."""
+
 
 @click.command()
 @stage.params_options
@@ -43,6 +46,7 @@ def prepare(
       python -m ddpm prepare -S data.source=folder -S data.name=flowers --raw work/flowers.zip --out work/flowers
     """
     import os
+    import sys
 
     from ddpm.engine.prepare import prepare as run
     from ddpm.experiment.workspace import project_root, require_writable, write_json
@@ -61,6 +65,7 @@ def prepare(
         stage.progress("prepare", 0, "images") as bar,
     ):
         cores = workers or len(os.sched_getaffinity(0))
+        sys.setswitchinterval(SWITCH_SECONDS)
         manifest = run(params.data, source, out, work, workers=cores, announce=bar.reset, tick=bar.update)
         recorder.numbers = manifest
         recorder.artifacts = [folder / "prepare.json"]

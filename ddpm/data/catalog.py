@@ -66,10 +66,21 @@ class Items:
         """All names, one after another."""
         return map(self.name, range(len(self)))
 
+    def __iter__(self) -> Iterator[Item]:
+        """All items, as a reader wants them."""
+        for name, place in zip(self.names(), self.places.tolist(), strict=True):
+            yield Item(name, tuple(place))
+
+    def part(self, numbers: NDArray[np.int64]) -> "Items":
+        """Some items, packed as all are: so they travel fast to other processes."""
+        part, names = copy(self), list(self.raw_names(numbers))
+        part._text, part._ends = b"".join(names), np.cumsum([0, *map(len, names)])
+        part.places = self.places[numbers]
+        return part
+
     def take(self, numbers: NDArray[np.int64]) -> list[Item]:
         """Some items, as a reader wants them."""
-        names, places = self.raw_names(numbers), self.places[numbers].tolist()
-        return [Item(name.decode(errors="surrogateescape"), tuple(place)) for name, place in zip(names, places)]  # noqa: B905
+        return list(self.part(numbers))
 
 
 @dataclass(frozen=True)

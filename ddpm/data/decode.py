@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -18,10 +18,10 @@ from typing import NamedTuple, TypeAlias
 
 from threadpoolctl import threadpool_limits
 
-from ddpm.data.catalog import Item
+from ddpm.data.catalog import Items
 from ddpm.data.decoder import Chunk, Decoder, Pixels
 
-CHUNK_IMAGES, CHUNK_BYTES = 256, 2**23
+CHUNK_IMAGES, CHUNK_BYTES = 512, 2**23
 """A chunk, what processes send each other at once, has as many images as both allow, and at least one."""
 CHUNKS_AHEAD = 2
 """Chunks in flight per process: what bounds the memory, whatever the number of images."""
@@ -52,7 +52,7 @@ _worker = _Worker()
 
 def decode(
     decoder: Decoder,
-    items: Callable[[int, int], Sequence[Item]],
+    items: Callable[[int, int], Items],
     num_items: int,
     target: Target,
     *,
@@ -89,7 +89,7 @@ def write_at(descriptor: int, data: memoryview, place: int) -> None:
         data, place = data[written:], place + written
 
 
-Waiting: TypeAlias = Iterator[tuple[int, Sequence[Item]]]
+Waiting: TypeAlias = Iterator[tuple[int, Items]]
 """Of each chunk the number of its first item, and the items."""
 
 
@@ -114,7 +114,7 @@ def _spread(decoder: Decoder, waiting: Waiting, workers: int, target: Target) ->
 def _context(decoder: Decoder) -> BaseContext:
     """Processes come from one that has loaded all they need; a fork of this one would copy the locks of its threads."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, *([] if decoder.halve is None else ["torch"])])
+    context.set_forkserver_preload([__name__, "ddpm.data.leave", *([] if decoder.halve is None else ["torch"])])
     return context
 
 
@@ -132,7 +132,7 @@ def _leave_with_parent() -> None:
     os._exit(1)
 
 
-def _work(first: int, items: Sequence[Item]) -> Chunk:
+def _work(first: int, items: Items) -> Chunk:
     decoder, target = _worker.decoder, _worker.target
     assert decoder is not None
     assert target is not None

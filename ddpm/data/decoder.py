@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from xxhash import xxh3_128_digest
 
-from ddpm.data.catalog import Item
+from ddpm.data.catalog import Item, Items
 from ddpm.data.crops import BILINEAR, apply_crop
 from ddpm.data.encoded import encode
 from ddpm.data.frames import DAMAGE, Frame, from_pixels, open_frame, require_same_pixels, strictly
@@ -92,7 +92,7 @@ class Decoder:
         """Of a prepared image."""
         return prod(self.shape)
 
-    def __call__(self, items: Sequence[Item], take: Take | None = None) -> Chunk:
+    def __call__(self, items: Items | Sequence[Item], take: Take | None = None) -> Chunk:
         """Prepare some items, noting the damaged ones.
 
         Args:

@@ -4,8 +4,11 @@ import hashlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
+
+from ddpm.digest import file_digest
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -18,8 +21,7 @@ nothing waits for them before the images are done. `settled` waits."""
 
 def file_md5(path: Path) -> str:
     """The md5 of a file in hexadecimal: the digest that CelebA and CIFAR-10 are published with."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    return file_digest(path, partial(hashlib.md5, usedforsecurity=False))
 
 
 def beside(work: Callable[[Path], T], path: Path) -> "Future[T]":

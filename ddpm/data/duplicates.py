@@ -1,5 +1,6 @@
 """Images that are there more than once: the same files, or different files whose prepared pixels are the same."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,11 +34,11 @@ def report(digests: Sequence[NDArray[np.uint8]], name: Callable[[int, int], str]
     found = {}
     for kind, part in (("files", slice(0, 16)), ("pixels", slice(16, 32))):
         groups = _groups(np.concatenate([split[:, part] for split in digests]))
-        across = [sum(number >= firsts[1] for number in group) * bool(group[0] < firsts[1]) for group in groups]
+        across = [len(group) - bisect_left(group, firsts[1]) for group in groups if group[0] < firsts[1]]
         found[kind] = {
             "groups": len(groups),
             "repeated": sum(len(group) - 1 for group in groups),
-            "held_out_in_train": int(sum(across)),
+            "held_out_in_train": sum(across),
             "examples": [_listed([named(number) for number in group]) for group in groups[:EXAMPLES]],
         }
     return found
@@ -46,15 +47,11 @@ def report(digests: Sequence[NDArray[np.uint8]], name: Callable[[int, int], str]
 def _groups(keys: NDArray[np.uint8]) -> list[list[int]]:
     """The rows of equal keys, (rows, 16), of all keys that occur at least twice; sorted by their first row."""
     pairs = np.ascontiguousarray(keys).view(np.uint64).reshape(-1, 2)
-    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
-    same = (pairs[order[1:]] == pairs[order[:-1]]).all(axis=1)
-    groups: list[list[int]] = []
-    for place in np.flatnonzero(same).tolist():
-        if groups and place and same[place - 1]:
-            groups[-1].append(int(order[place + 1]))
-        else:
-            groups.append([int(order[place]), int(order[place + 1])])
-    return sorted(sorted(group) for group in groups)
+    order = np.lexsort((pairs[:, 1], pairs[:, 0]))  # stable: equal keys stay in the order of their rows
+    differs = (pairs[order[1:]] != pairs[order[:-1]]).any(axis=1)
+    bounds = np.concatenate([[0], np.flatnonzero(differs) + 1, [len(order)]])
+    several = np.flatnonzero(np.diff(bounds) > 1)
+    return sorted(order[bounds[group] : bounds[group + 1]].tolist() for group in several)
 
 
 def _listed(names: list[str]) -> list[str]:

@@ -27,6 +27,8 @@ ARRAY, SMALL_ARRAY_BYTES = ".npy", 2**26
 """The same for an array: labels in order shrink a thousandfold, too."""
 PIECE_BYTES = 2**18
 """Of stored bytes that are unpacked at once: 256 MiB at the very most."""
+DIRECTORY_BYTES = 2**20
+"""Of a directory that are read at once. Of small pieces, each read starves the thread that digests the archive."""
 NAME_SLACK = 64
 """Bytes between header and data beyond the name: folders, letters of several bytes, an extra field."""
 
@@ -49,7 +51,7 @@ def read_directory(path: Path) -> Iterator[Entry]:
         ValueError: damaged, or an entry that is unsafe: outside of the zip, a link or device, encrypted, packed by
             another method than deflate, or a bomb.
     """
-    with path.open("rb") as file:
+    with path.open("rb", buffering=DIRECTORY_BYTES) as file:
         try:
             start, end, count, shift = _end_record(file)
             at = file.seek(start)

@@ -126,18 +126,18 @@ class GrowingSplit:
     def _add_pixels(self, images: int, chunk: Chunk) -> None:
         """Bring the pixels of a chunk to their place, unless the process that made them has put them there."""
         done, image_bytes = self.progress, prod(self.shape)
-        is_there = chunk.images is None and done.items == done.images
+        length = len(chunk.digests) * image_bytes
         if chunk.images is not None:
             pixels = chunk.images.reshape(-1).data
-        elif self._running is not None or not is_there:
-            place = self.target.first + done.items * image_bytes
-            pixels = _mapped(images, place, len(chunk.digests) * image_bytes)
-        if not is_there:
-            pixels = memoryview(bytes(pixels))  # where it comes from and where it goes may overlap
             write_at(images, pixels, self.target.first + done.data_bytes)
+        else:
+            pixels = _mapped(images, self.target.first + done.items * image_bytes, length)
+            if done.images < done.items:
+                pixels = memoryview(bytes(pixels))  # where it comes from and where it goes may overlap
+                write_at(images, pixels, self.target.first + done.data_bytes)
         if self._running is not None:
             self._running.update(pixels)
-        done.data_bytes += len(chunk.digests) * image_bytes
+        done.data_bytes += length
 
     def save(self) -> None:
         """Bring everything to the disk, and then the state that vouches for it."""
@@ -199,8 +199,7 @@ def _mapped(file: int, place: int, length: int) -> memoryview:
     if not length:
         return memoryview(b"")
     skipped = place % mmap.ALLOCATIONGRANULARITY
-    flags = mmap.MAP_SHARED | mmap.MAP_POPULATE
-    pages = mmap.mmap(file, skipped + length, flags, mmap.PROT_READ, offset=place - skipped)
+    pages = mmap.mmap(file, skipped + length, mmap.MAP_SHARED, mmap.PROT_READ, offset=place - skipped)
     return memoryview(pages)[skipped:]
 
 

@@ -132,7 +132,7 @@ def _grow(
     with some:
         chunks = decode(
             decoder,
-            lambda first, last: catalog.items.take(numbers[first:last]),
+            lambda first, last: catalog.items.part(numbers[first:last]),
             len(numbers),
             some.target,
             workers=workers,

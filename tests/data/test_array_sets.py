@@ -169,7 +169,7 @@ def test_images_stay_on_the_disk(tmp_path: Path) -> None:
     assert again(items[0]).flags.owndata
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 2e6
+    assert peak < 8e6  # a block of the digest has 4
     assert catalog.parallel
 
 

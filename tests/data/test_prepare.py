@@ -190,6 +190,20 @@ def test_damaged_files_are_skipped_when_asked_and_named(
     )
 
 
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("store", ["array", "encoded"])
+def test_processes_close_the_gaps_of_damaged_files(
+    celeba: Celeba, data_params: Params, jpegs: dict[str, bytes], tmp_path: Path, store: str
+) -> None:
+    """They write pixels where they would belong if all were whole: the first chunk, of 1 and 2, is one image short."""
+    damaged = jpegs | dict.fromkeys(["000001.jpg", "000005.jpg", "000006.jpg"], b"no image")
+    raw, data = celeba(damaged), data_params(on_error="skip", store=store, image_size=20)
+    prepare(data, raw, tmp_path / "one")
+    prepare(data, raw, tmp_path / "two", workers=2)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert len(open_split(tmp_path / "two", "train").images) == 5
+
+
 def test_a_set_of_nothing_but_damage_is_refused_even_when_skipping(
     celeba: Celeba, data_params: Params, jpegs: dict[str, bytes], tmp_path: Path
 ) -> None:

@@ -190,7 +190,7 @@ def test_extended_headers_are_short(kind: bytes, suffix: str, tmp_path: Path) ->
     tracemalloc.start()
     with pytest.raises(ValueError, match=r"must be a whole tar file \(16777215 bytes about a member at byte 512\)"):
         opened(tmp_path / f"a{suffix}", content)
-    assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    assert tracemalloc.get_traced_memory()[1] < 8_000_000  # a block of the digest has 4
     tracemalloc.stop()
 
 

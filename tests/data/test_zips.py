@@ -66,6 +66,18 @@ def patched(content: bytes, place: int, layout: str, *values: int) -> bytes:
     return bytes(changed)
 
 
+@pytest.mark.parametrize("extra_bytes", [0, 4, 60, 64, 65, 5000])
+@pytest.mark.parametrize("name", ["a", "ü" * 200])
+def test_entries_lie_behind_names_and_extra_fields_of_any_length(tmp_path: Path, name: str, extra_bytes: int) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        entry = zipfile.ZipInfo(name)
+        entry.extra = struct.pack("<2H", 0xCAFE, extra_bytes - 4) + bytes(extra_bytes - 4) if extra_bytes else b""
+        archive.writestr(entry, b"content")
+        archive.writestr("z", b"")
+    assert contents_of(opened(tmp_path / "a.zip", file.getvalue())) == {name: b"content", "z": b""}
+
+
 FLAGS, METHOD, CRC, STORED, SIZE, MODE, OFFSET = 8, 10, 16, 20, 24, 40, 42
 """Where they stand in an entry of the directory; of the mode, its 16 bits."""
 

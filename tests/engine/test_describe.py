@@ -115,12 +115,12 @@ train         100 images, selection all[0:90%]
   sha256      images  {DIGEST}
               labels  {DIGEST}
               files   {DIGEST}
-              pixels  {DIGEST}
+  digest      pixels  {DIGEST}
 
 valid         0 images, selection none
 
 duplicates    files   none
-              pixels  none
+  digest      pixels  none
 
 versions      numpy 2.0, pillow 13.0"""
     )
