@@ -120,7 +120,7 @@ train         100 images, selection all[0:90%]
 valid         0 images, selection none
 
 duplicates    files   none
-  digest      pixels  none
+              pixels  none
 
 versions      numpy 2.0, pillow 13.0"""
     )
