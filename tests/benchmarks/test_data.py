@@ -10,8 +10,9 @@ from click.testing import CliRunner
 from benchmarks import data, photos
 from benchmarks.data import DECODING, limits
 from benchmarks.memory import Peak
-from benchmarks.preparing import decoding, ours, torchvision
+from benchmarks.preparing import decoding, opened, ours, torchvision
 from benchmarks.rounds import Timing
+from ddpm.data.files import FolderReader
 from ddpm.data.store import open_split
 
 
@@ -30,7 +31,8 @@ def test_ours_and_torchvision_prepare_the_same_pixels(tmp_path: Path) -> None:
     found = open_split(tmp_path / "ours", "train").images
     np.testing.assert_array_equal(found, np.load(tmp_path / "theirs" / "train.npy", allow_pickle=False))
     assert found.shape == (12, 64, 64, 3)
-    assert decoding(raw, 1, archive=True) == decoding(raw, 1, archive=False) == 12
+    read, chunks = opened(raw)
+    assert decoding(read, chunks, 1) == decoding(FolderReader(raw), chunks, 1, resample=64) == 12
 
 
 def test_bars_are_ratios_of_times_taken_in_turns() -> None:
