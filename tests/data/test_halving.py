@@ -47,9 +47,10 @@ def test_pixels_are_those_of_pillow_at_the_usual_sizes(side: int) -> None:
 
 
 def test_every_sum_at_an_edge_is_rounded_as_pillow_rounds_it() -> None:
-    """All triples of some levels under (3, 3, 1)/7: three pixels of the first row decide its first half."""
-    levels = np.array([*range(0, 256, 5), 1, 2, 3, 254], np.uint8)
+    """All triples of some levels under (3, 3, 1)/7: three pixels of a row decide its first half."""
+    levels = np.array([*range(5, 251, 5), *range(5), *range(251, 256)], np.uint8)
     triples = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(-1, 3)
+    assert set(range(7 * 255 + 1)) == set((triples.astype(int) @ [3, 3, 1]).tolist())
     rows = np.zeros((len(triples), 1, 6, 1), np.uint8)
     rows[:, 0, :3, 0], rows[:, 0, 3:, 0] = triples, triples[:, ::-1]
     images = np.repeat(np.repeat(rows, 2, axis=1), 3, axis=3)
