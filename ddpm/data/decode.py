@@ -67,7 +67,7 @@ def decode(
         num_items: of all.
         target: where processes write pixels, each image at the place of its item; then chunks come without them.
         workers: processes; 1, or few images, prepare in this one.
-        done: so many of the first items are left out; a multiple of the chunk, or all of them.
+        done: so many of the first items are left out.
 
     Raises:
         ValueError: a frame that the crop is not defined on, or a process that died.

@@ -109,8 +109,7 @@ class Decoder:
         with strictly():
             for row, item in enumerate(items):
                 try:
-                    content = self.read(item)
-                    frame = open_frame(content) if isinstance(content, bytes) else from_pixels(content)
+                    content, frame = self._open(item)
                 except DAMAGE as error:
                     failures.append(Failure(row, item.name, _reason(error)))
                     continue
@@ -133,11 +132,13 @@ class Decoder:
     def halves(self, item: Item) -> bool:
         """Whether `halve` would be called for an item, as far as the item is whole."""
         try:
-            content = self.read(item)
-            frame = open_frame(content) if isinstance(content, bytes) else from_pixels(content)
-            return self._prepare(item, frame, Counter()).shape != self.shape
+            return self._prepare(item, self._open(item)[1], Counter()).shape != self.shape
         except DAMAGE:
             return False
+
+    def _open(self, item: Item) -> tuple[bytes | Pixels, Frame]:
+        content = self.read(item)
+        return content, open_frame(content) if isinstance(content, bytes) else from_pixels(content)
 
     def _prepare(self, item: Item, frame: Frame, notes: Counter[str]) -> Pixels:
         """The image, or where `halve` is given perhaps what it has to halve."""
