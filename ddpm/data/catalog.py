@@ -4,6 +4,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -64,7 +65,8 @@ class Items:
 
     def names(self) -> Iterator[str]:
         """All names, one after another."""
-        return map(self.name, range(len(self)))
+        text = self._text
+        return (text[first:last].decode(errors="surrogateescape") for first, last in pairwise(self._ends.data))
 
     def __iter__(self) -> Iterator[Item]:
         """All items, as a reader wants them."""

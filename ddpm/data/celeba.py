@@ -6,6 +6,7 @@ the photographs that an experiment selects have to be there. How to obtain the f
 
 import hashlib
 import json
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,16 +17,19 @@ from numpy.typing import NDArray
 from ddpm.data.attributes import look_up, read_attributes
 from ddpm.data.catalog import ABSENT, Catalog, Items
 from ddpm.data.contents import read_whole
-from ddpm.data.digests import Record, beside, file_md5, followed
+from ddpm.data.digests import Record, followed
 from ddpm.data.files import ARCHIVES, Files, find_download, open_files
 
 ARCHIVE, FOLDER = "img_align_celeba.zip", "img_align_celeba"
 PARTITION, ATTRIBUTES = "list_eval_partition.txt", "list_attr_celeba.txt"
-OFFICIAL_MD5 = {
-    ARCHIVE: "00d2c5bc6d35e252742224ab0c1e8fcb",
-    PARTITION: "d32c9cbf5e040fd4025c592c306e6668",
-    ATTRIBUTES: "75e246fa4810816ffd6ee81facbd244c",
+OFFICIAL_SHA256 = {
+    ARCHIVE: "46fb89443c578308acf364d7d379fe1b9efb793042c0af734b6112e4fd3a8c74",
+    PARTITION: "fc955bcb3ef8fbdf7d5640d9a8693a8431b5f2ee291a5c1449a1549e7e073fe7",
+    ATTRIBUTES: "f0e5da289d5ccf75ffe8811132694922b60f2af59256ed362afa03fefba324d0",
 }
+"""As TensorFlow Datasets lists them for the files on the official drive."""
+LINE = re.compile(r"\s*(?!\.\.?\s)([^\s/\\:]+)\s+([012])\s*")
+"""Of the partition file: the name of a file, and the code of its split."""
 SPLIT_CODES = {"0": "train", "1": "valid", "2": "test"}
 
 
@@ -80,14 +84,12 @@ def read_partition(place: str, content: bytes) -> tuple[list[str], NDArray[np.in
     """
     names, codes = [], []
     for number, line in enumerate(content.decode("ascii", errors="replace").splitlines(), start=1):
-        match line.split():
-            case [name, code] if code in SPLIT_CODES and _is_file_name(name):
-                names.append(name)
-                codes.append(int(code))
-            case []:
-                continue
-            case _:
-                raise ValueError(f"{place}:{number}: must read like 000001.jpg 0 (or 1, 2), got {line[:80]!r}")
+        if match := LINE.fullmatch(line):
+            name, code = match.groups()
+            names.append(name)
+            codes.append(int(code))
+        elif line.strip():
+            raise ValueError(f"{place}:{number}: must read like 000001.jpg 0 (or 1, 2), got {line[:80]!r}")
     if not names or len(set(names)) < len(names):
         raise ValueError(f"{place}: must name each photograph once, got {len(names)} lines, {len(set(names))} names")
     return names, np.array(codes, dtype=np.int64)
@@ -112,15 +114,15 @@ def note_record(place: str, name: str, content: bytes, key: str) -> Record:
         content: of the file.
         key: what the manifest calls it.
     """
-    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    official = md5 == OFFICIAL_MD5[name]
+    sha256 = hashlib.sha256(content).hexdigest()
+    official = sha256 == OFFICIAL_SHA256[name]
     if not official:
         warnings.warn(
-            f"{place}: not the published file (md5 {md5}, published {OFFICIAL_MD5[name]}); "
+            f"{place}: not the published file (sha256 {sha256}, published {OFFICIAL_SHA256[name]}); "
             "the manifest records it, and numbers are not comparable with published ones",
             stacklevel=3,
         )
-    return {f"{key}_md5": md5, f"{key}_is_official": official}
+    return {f"{key}_sha256": sha256, f"{key}_is_official": official}
 
 
 def _open_photos(place: Path, whole: Files | None, scratch: Path) -> tuple[Files, Record]:
@@ -128,7 +130,7 @@ def _open_photos(place: Path, whole: Files | None, scratch: Path) -> tuple[Files
     if whole is not None:
         inner = whole.find(ARCHIVE)
         photos = whole if inner is None else open_files(whole.on_disk(inner, scratch), scratch)
-        return photos, whole.record | _archive_record(photos.path)
+        return photos, whole.record | _is_official(photos)
     doubled = place / FOLDER / FOLDER  # as some unpackers leave it
     archives = [place / f"{FOLDER}{end}" for end in ARCHIVES]
     found = next((path for path in (*archives, doubled, place / FOLDER) if path.exists()), None)
@@ -137,12 +139,12 @@ def _open_photos(place: Path, whole: Files | None, scratch: Path) -> tuple[Files
     if found.is_dir():
         return open_files(found, scratch), {"archive": FOLDER, "archive_is_official": False}
     photos = open_files(found, scratch)
-    return photos, photos.record | _archive_record(found)
+    return photos, photos.record | _is_official(photos)
 
 
-def _archive_record(path: Path) -> Record:
-    md5 = beside(file_md5, path)
-    return {"archive_md5": md5, "archive_is_official": followed(md5, lambda found: found == OFFICIAL_MD5[ARCHIVE])}
+def _is_official(photos: Files) -> Record:
+    sha256 = photos.record["archive_sha256"]
+    return {"archive_is_official": followed(sha256, lambda found: found == OFFICIAL_SHA256[ARCHIVE])}
 
 
 def _note(place: Path, whole: Files | None, name: str) -> bytes:
@@ -152,10 +154,6 @@ def _note(place: Path, whole: Files | None, name: str) -> bytes:
     if whole is not None and (item := whole.find(name)):
         return read_whole(whole, item)
     raise ValueError(f"{place / name}: the official file {name} must be here; download it as data/README.md says")
-
-
-def _is_file_name(name: str) -> bool:
-    return not set(name) & set("/\\:") and name not in (".", "..")
 
 
 def _places(photos: Files, names: Sequence[str]) -> NDArray[np.int64]:

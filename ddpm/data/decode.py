@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -94,7 +95,8 @@ Waiting: TypeAlias = Iterator[tuple[int, Items]]
 
 
 def _spread(decoder: Decoder, waiting: Waiting, workers: int, target: Target) -> Iterator[Chunk]:
-    pool = ProcessPoolExecutor(workers, _context(decoder), initializer=_start, initargs=(decoder, target))
+    context = _context(torch=decoder.halve is not None)
+    pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(decoder, target))
     pending: deque[Future[Chunk]] = deque()
     try:
         for first, chunk in waiting:
@@ -111,10 +113,20 @@ def _spread(decoder: Decoder, waiting: Waiting, workers: int, target: Target) ->
         pool.shutdown(cancel_futures=True)
 
 
-def _context(decoder: Decoder) -> BaseContext:
+def load_early(*, torch: bool) -> None:
+    """Begin to load what processes need, in the process that they come from, while this one does other work.
+
+    Args:
+        torch: whether they are expected to need it; it takes two seconds.
+    """
+    _context(torch=torch)
+    forkserver.ensure_running()
+
+
+def _context(*, torch: bool) -> BaseContext:
     """Processes come from one that has loaded all they need; a fork of this one would copy the locks of its threads."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "ddpm.data.leave", *([] if decoder.halve is None else ["torch"])])
+    context.set_forkserver_preload([__name__, "ddpm.data.leave", *(["torch"] if torch else [])])
     return context
 
 

@@ -191,7 +191,7 @@ def _key(name: str) -> str:
 
 def _in_order(names: Iterator[str]) -> bool:
     """Whether names are in the order of a walk, and each is there once: most archives are packed so."""
-    return all(_key(name) < _key(after) for name, after in pairwise(names))
+    return all(before < after for before, after in pairwise(map(_key, names)))
 
 
 def _sorted(path: Path, found: Items) -> Items:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ddpm.data.catalog import Items
 
+NOTHING = "none"
 _NUMBERS = r"(?P<start>\d*):(?P<stop>\d*)"
 _PERCENT = r"(?:(?P<low>\d+(?:\.\d+)?)%)?:(?:(?P<high>\d+(?:\.\d+)?)%)?"
 _SELECTION = re.compile(rf"(?P<name>\w+)(?:(?P<slice>\[{_NUMBERS}\])|(?P<share>\[{_PERCENT}\]))?", re.ASCII)
@@ -38,10 +39,10 @@ def choose(
     Raises:
         ValueError: an unknown split, a part out of range, or an item in both selections.
     """
-    nothing = np.empty(0, dtype=np.int64)
+    nobody = np.empty(0, dtype=np.int64)
     chosen = {
         "train": select(splits, items, train, "data.train_split"),
-        "valid": nothing if valid == "none" else select(splits, items, valid, "data.valid_split"),
+        "valid": nobody if valid == NOTHING else select(splits, items, valid, "data.valid_split"),
     }
     shared = np.intersect1d(chosen["train"], chosen["valid"]).size
     if shared:
@@ -81,6 +82,14 @@ def select(splits: Mapping[str, NDArray[np.int64]], items: Items, selection: str
             f"{match['name']}), got {selection}"
         )
     return chosen[start:stop]
+
+
+def at_most(selection: str) -> int | None:
+    """How many items a selection can have, before anything is opened; None where it does not say."""
+    match = _SELECTION.fullmatch(selection)
+    if match is None or not match["stop"]:
+        return 0 if selection == NOTHING else None
+    return int(match["stop"]) - int(match["start"] or 0)
 
 
 def place_of(name: str) -> float:

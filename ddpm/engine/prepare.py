@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from PIL import features
 
 from ddpm.data import duplicates, splits, store
-from ddpm.data.catalog import ABSENT
-from ddpm.data.crops import kernel_of
-from ddpm.data.decode import decode
+from ddpm.data.catalog import ABSENT, Item
+from ddpm.data.crops import FRAME, kernel_of
+from ddpm.data.decode import decode, load_early
 from ddpm.data.decoder import DIGEST_BYTES, Decoder
 from ddpm.data.digests import settled
+from ddpm.data.files import find_download
 from ddpm.data.sources import SOURCES
 from ddpm.digest import file_sha256
 from ddpm.engine.growing import GrowingSplit
@@ -74,6 +75,9 @@ def prepare(
     """
     scratch = work / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
+    if workers > 1 and _faces_are_halved(data):
+        find_download(raw)  # first: nothing is loaded for what is not there
+        load_early(torch=True)
     catalog = SOURCES[data.source](raw, data.labels, scratch)
     chosen = splits.choose(catalog.splits, catalog.items, data.train_split, data.valid_split)
     _require_present(raw, catalog, chosen)
@@ -93,6 +97,20 @@ def prepare(
     manifest = _manifest(data, catalog, kept, grown, work)
     _put_in_place(manifest, list(grown), work, out)
     return manifest
+
+
+def _faces_are_halved(data: DataParams) -> bool:
+    """Whether torch will be wanted, as far as parameters tell: it can load while all names of CelebA are read."""
+    counts = map(splits.at_most, (data.train_split, data.valid_split))
+    if data.source != "celeba" or all(count is not None and count < PAYS_FROM for count in counts):
+        return False
+    frame = np.zeros((FRAME[1], FRAME[0], 3), np.uint8)
+    return _halves(Decoder(lambda _: frame, data.crop, data.resample, data.shape, halve=halve), Item("", ()))
+
+
+def _halves(decoder: Decoder, item: Item) -> bool:
+    height, width, _ = decoder.shape
+    return height <= width and decoder.halves(item)
 
 
 def _require_present(raw: Path, catalog: Catalog, chosen: Chosen) -> None:
@@ -126,9 +144,9 @@ def _grow(
     decoder = Decoder(catalog.read, data.crop, data.resample, data.shape, lossless=some.lossless)
     done = some.progress.items
     tick(done)
-    if workers > 1 and len(numbers) - done >= PAYS_FROM and data.shape[0] <= data.shape[1]:
+    if workers > 1 and len(numbers) - done >= PAYS_FROM:
         faster = replace(decoder, halve=halve)
-        decoder = faster if faster.halves(catalog.items.take(numbers[done : done + 1])[0]) else decoder
+        decoder = faster if _halves(faster, catalog.items.take(numbers[done : done + 1])[0]) else decoder
     with some:
         chunks = decode(
             decoder,

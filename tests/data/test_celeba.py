@@ -12,7 +12,8 @@ import pytest
 from ddpm.data import celeba as room
 from ddpm.data.catalog import ABSENT, Catalog
 from ddpm.data.celeba import open_celeba
-from ddpm.data.digests import file_md5, settled
+from ddpm.data.digests import settled
+from ddpm.digest import file_sha256
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*not the published file")
 Celeba = Callable[..., Path]
@@ -109,18 +110,18 @@ def test_archives_are_recorded_by_their_published_digest(
     raw = celeba()
     archive = raw / "img_align_celeba.zip"
     record = settled(opened(raw).record)
-    assert (record["archive"], record["archive_md5"], record["archive_is_official"]) == (
+    assert (record["archive"], record["archive_sha256"], record["archive_is_official"]) == (
         "img_align_celeba.zip",
-        file_md5(archive),
+        file_sha256(archive),
         False,
     )
-    monkeypatch.setitem(room.OFFICIAL_MD5, "img_align_celeba.zip", file_md5(archive))
+    monkeypatch.setitem(room.OFFICIAL_SHA256, "img_align_celeba.zip", file_sha256(archive))
     assert settled(opened(raw).record)["archive_is_official"] is True
     record = settled(opened(zipped(tmp_path / "all.zip", all_files(raw, ""))).record)
     assert (record["archive"], record["archive_is_official"]) == ("all.zip", True), "of the zip inside"
     record = opened(celeba(layout="folder")).record
     assert (record["archive"], record["archive_is_official"]) == ("img_align_celeba", False)
-    assert "archive_md5" not in record
+    assert "archive_sha256" not in record
 
 
 def test_the_zip_is_preferred(celeba: Celeba, jpegs: dict[str, bytes]) -> None:
@@ -140,16 +141,17 @@ def test_the_folder_may_be_a_link(celeba: Celeba, jpegs: dict[str, bytes], tmp_p
 def test_changed_annotations_are_used_recorded_and_said(celeba: Celeba, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = celeba()
     for name, key in zip(FILES, ("partition", "attributes"), strict=True):
-        md5 = file_md5(raw / name)
+        sha256 = file_sha256(raw / name)
         with pytest.warns(
-            UserWarning, match=rf"{name}: not the published file \(md5 {md5}, published {room.OFFICIAL_MD5[name][:4]}"
+            UserWarning,
+            match=rf"{name}: not the published file \(sha256 {sha256}, published {room.OFFICIAL_SHA256[name][:4]}",
         ):
             record = opened(raw, "Smiling").record
-        assert record[f"{key}_md5"] == md5
+        assert record[f"{key}_sha256"] == sha256
         assert record[f"{key}_is_official"] is False
-        monkeypatch.setitem(room.OFFICIAL_MD5, name, md5)
+        monkeypatch.setitem(room.OFFICIAL_SHA256, name, sha256)
         assert opened(raw, "Smiling").record[f"{key}_is_official"] is True
-    assert "attributes_md5" not in opened(raw).record
+    assert "attributes_sha256" not in opened(raw).record
 
 
 def test_the_stamp_is_of_photographs_and_lists(celeba: Celeba) -> None:

@@ -11,7 +11,8 @@ import pytest
 from ddpm.data import celeba
 from ddpm.data.catalog import Catalog
 from ddpm.data.celeba_hq import open_celeba_hq
-from ddpm.data.digests import file_md5, settled
+from ddpm.data.digests import settled
+from ddpm.digest import file_sha256
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*not the published file")
 MAPPING, PARTITION = "CelebA-HQ-to-CelebA-mapping.txt", "list_eval_partition.txt"
@@ -82,7 +83,7 @@ def test_the_release_with_masks(form: str, tmp_path: Path) -> None:
     assert catalog.classes == ("not Male, not Smiling", "not Male, Smiling", "Male, not Smiling", "Male, Smiling")
     assert catalog.record["num_files"] == 12
     assert catalog.record["other_files"] == {".png": 12, ".txt": 3}
-    assert {"mapping_sha256", "attributes_sha256", "partition_md5", "partition_is_official"} <= set(catalog.record)
+    assert {"mapping_sha256", "attributes_sha256", "partition_sha256", "partition_is_official"} <= set(catalog.record)
 
 
 @pytest.mark.parametrize("form", ["CelebAMask-HQ.zip", "b.tar.gz"])
@@ -123,7 +124,7 @@ def test_without_both_lists_there_is_only_all(left_out: str, tmp_path: Path) -> 
     del files[left_out]
     catalog = opened(written(tmp_path / "a", files))
     assert splits_of(catalog) == {"all": [0, 1, 2]}
-    assert not {"mapping_sha256", "partition_md5"} & set(catalog.record)
+    assert not {"mapping_sha256", "partition_sha256"} & set(catalog.record)
     assert (catalog.classes, catalog.labels.tolist()) == ((), [0, 0, 0])
 
 
@@ -192,9 +193,9 @@ def test_malformed_and_missing_lists_are_named(tmp_path: Path) -> None:
 
 def test_a_changed_partition_is_used_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = written(tmp_path / "a", {"1.jpg": b""} | lists())
-    with pytest.warns(UserWarning, match=rf"a/{PARTITION}: not the published file \(md5 "):
+    with pytest.warns(UserWarning, match=rf"a/{PARTITION}: not the published file \(sha256 "):
         assert opened(raw).record["partition_is_official"] is False
-    monkeypatch.setitem(celeba.OFFICIAL_MD5, PARTITION, file_md5(raw / PARTITION))
+    monkeypatch.setitem(celeba.OFFICIAL_SHA256, PARTITION, file_sha256(raw / PARTITION))
     assert opened(raw).record["partition_is_official"] is True
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,6 +73,37 @@ def test_the_bytes_of_a_store_do_not_tell_who_halved(
     assert calls == [{"halve": halve}] * 2
     for path in (tmp_path / "pillow").iterdir():
         assert (tmp_path / "torch" / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("workers", "changes", "early"),
+    [
+        (2, {}, True),
+        (1, {}, False),
+        (2, {"image_size": 32}, False),
+        (2, {"crop": "scoresde-140"}, False),
+        (2, {"crop": "scoresde-140", "image_size": 70}, True),
+        (2, {"resample": "bicubic"}, False),
+        (2, {"crop": "squash", "image_size": 109, "image_width": 89}, False),
+        (2, {"train_split": "train[0:32767]", "valid_split": "none"}, False),
+        (2, {"train_split": "train[0:32768]", "valid_split": "none"}, True),
+    ],
+)
+def test_torch_loads_early_where_faces_are_halved(
+    data_params: Callable[..., DataParams],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    workers: int,
+    changes: dict[str, Any],
+    early: bool,
+) -> None:
+    calls: list[object] = []
+    monkeypatch.setattr(room, "load_early", lambda **asked: calls.append(asked))
+    data = data_params(**{"image_size": 64} | changes)
+    for raw, expected in ((tmp_path / "nowhere", []), (tmp_path, [{"torch": True}] * early)):
+        with pytest.raises(ValueError, match="must be here"):
+            room.prepare(data, raw, tmp_path / "out", tmp_path / "work", workers=workers)
+        assert calls == expected
 
 
 def decoder(frames: Pixels, height: int, width: int, how: Callable[[Pixels], Pixels]) -> Decoder:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ddpm.data.catalog import Items
-from ddpm.data.splits import choose, place_of, select
+from ddpm.data.splits import at_most, choose, place_of, select
 
 SPLITS = {"train": np.array([1, 3, 5, 7, 9]), "test": np.array([0, 2]), "all": np.arange(10), "empty": np.arange(0)}
 ITEMS = Items(f"{number:06d}.jpg" for number in range(10))
@@ -24,6 +24,15 @@ def test_a_slice_is_pythons(bounds: list[int]) -> None:
 )
 def test_bounds_may_be_left_out(selection: str, items: list[int]) -> None:
     assert select(SPLITS, ITEMS, selection, "key").tolist() == items
+
+
+@pytest.mark.parametrize(
+    ("selection", "most"),
+    [("none", 0), ("train[:2]", 2), ("train[3:5]", 2), ("train", None), ("train[3:]", None), ("train[0%:50%]", None)],
+)
+def test_what_a_selection_says_of_its_number(selection: str, most: int | None) -> None:
+    assert at_most(selection) == most
+    assert most is None or selection == "none" or len(select(SPLITS, ITEMS, selection, "key")) == most
 
 
 @pytest.mark.parametrize("selection", ["train[0:6]", "train[5:]", "train[3:3]", "train[4:2]", "empty", "empty[:]"])
