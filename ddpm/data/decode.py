@@ -4,6 +4,7 @@ Processes write pixels where they belong, into the file of the split, on the ass
 what comes behind a damaged item is moved later (`ddpm.engine.growing`).
 """
 
+import gc
 import multiprocessing
 import os
 import threading
@@ -126,13 +127,15 @@ def load_early(*, torch: bool) -> None:
 def _context(*, torch: bool) -> BaseContext:
     """Processes come from one that has loaded all they need; a fork of this one would copy the locks of its threads."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "ddpm.data.leave", *(["torch"] if torch else [])])
+    context.set_forkserver_preload([__name__, "ddpm.data.nursery", *(["torch"] if torch else [])])
     return context
 
 
 def _start(decoder: Decoder, target: Target) -> None:
     _worker.decoder, _worker.target = decoder, target
     threadpool_limits(1)  # there is a process for every core
+    gc.freeze()  # what is loaded stays: to look through it for garbage again and again would cost a hundredth
+    gc.enable()
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 
 

@@ -3,7 +3,6 @@
 A few images fit the cache of a core, where copying, digesting and summing them costs a third.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,9 +22,11 @@ from ddpm.data.encoded import encode
 from ddpm.data.frames import DAMAGE, Frame, from_pixels, open_frame, require_same_pixels, strictly
 
 DIGEST_BYTES = 16
-"""Of the sha256 of an item's file, and of the XXH3 of its prepared pixels: both tell any number of images apart."""
-BLOCK_IMAGES, BLOCK_BYTES = 16, 2**18
+"""Of the XXH3 of an item's file, and of that of its prepared pixels: both tell any number of images apart."""
+BLOCK_IMAGES, BLOCK_BYTES = 64, 2**20
 """A block has as many images as both allow, and at least one."""
+SCRATCH_BYTES = 2**18
+"""For the pixels of a frame, such as a photograph of CelebA; larger ones get memory of their own."""
 SUMMED_ROWS = 256
 """Of pixels: so many squares of 8 bits have a sum below 2**24, and are exact in float32."""
 
@@ -103,13 +104,14 @@ class Decoder:
             ValueError: a whole frame that the crop is not defined on: the setting is wrong, not one file.
         """
         block = _Block(self, take)
+        scratch = np.empty(SCRATCH_BYTES, np.uint8)
         of_files: list[bytes] = []
         failures: list[Failure] = []
         notes: Counter[str] = Counter()
         with strictly():
             for row, item in enumerate(items):
                 try:
-                    content, frame = self._open(item)
+                    content, frame = self._open(item, scratch)
                 except DAMAGE as error:
                     failures.append(Failure(row, item.name, _reason(error)))
                     continue
@@ -132,13 +134,13 @@ class Decoder:
     def halves(self, item: Item) -> bool:
         """Whether `halve` would be called for an item, as far as the item is whole."""
         try:
-            return self._prepare(item, self._open(item)[1], Counter()).shape != self.shape
+            return self._prepare(item, self._open(item, None)[1], Counter()).shape != self.shape
         except DAMAGE:
             return False
 
-    def _open(self, item: Item) -> tuple[bytes | Pixels, Frame]:
+    def _open(self, item: Item, scratch: Pixels | None) -> tuple[bytes | Pixels, Frame]:
         content = self.read(item)
-        return content, open_frame(content) if isinstance(content, bytes) else from_pixels(content)
+        return content, open_frame(content, scratch) if isinstance(content, bytes) else from_pixels(content)
 
     def _prepare(self, item: Item, frame: Frame, notes: Counter[str]) -> Pixels:
         """The image, or where `halve` is given perhaps what it has to halve."""
@@ -263,8 +265,7 @@ def sums_of(images: Pixels) -> NDArray[np.int64]:
 
 
 def _digest(content: bytes | Pixels) -> bytes:
-    data = content if isinstance(content, bytes) else np.ascontiguousarray(content).data
-    return hashlib.sha256(data).digest()[:DIGEST_BYTES]
+    return xxh3_128_digest(content if isinstance(content, bytes) else np.ascontiguousarray(content).data)
 
 
 def _reason(error: BaseException) -> str:

@@ -157,7 +157,8 @@ def _archive(path: Path, items: Items, read: Callable[[Item], bytes], record: Re
 
 def is_hidden(name: str) -> bool:
     """Whether desktops or packers put a file there: one that is hidden, or in a hidden folder or `__MACOSX`."""
-    return "/." in f"/{name}" or "/__MACOSX/" in f"/{name}/"
+    path = f"/{name}/"
+    return "/." in path or "/__MACOSX/" in path
 
 
 def _packed(path: Path, entries: Iterable[tuple[Any, ...]]) -> Items:

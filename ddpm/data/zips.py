@@ -92,8 +92,7 @@ def require_modest(path: Path, name: str, size: int, stored: int) -> None:
     Raises:
         ValueError: above 1 MiB (an array: 64 MiB) and more than 200 times what is stored.
     """
-    small = SMALL_ARRAY_BYTES if name.endswith(ARRAY) else SMALL_BYTES
-    if size > max(small, MOST_EXPANSION * stored):
+    if size > SMALL_BYTES and size > max(SMALL_ARRAY_BYTES if name.endswith(ARRAY) else 0, MOST_EXPANSION * stored):
         raise ValueError(
             f"{path}: entries must grow at most {MOST_EXPANSION} times, got {name!r} of {stored} bytes that unpack to "
             f"{size} (a zip bomb); do not use this archive"
@@ -216,8 +215,9 @@ def _end_record64(file: IO[bytes], end: int, locator: bytes) -> tuple[int, int, 
 
 def _central_entry(file: IO[bytes], shift: int) -> tuple[Entry, int, int, int]:
     """The next entry of the directory, its mode as Unix has it (0 if unknown), its flags, and its length here."""
-    head = CENTRAL.unpack(file.read(CENTRAL.size))
-    mark, made, _, flags, method, _, _, crc, stored, size, name_bytes, extra_bytes, comment_bytes, *rest = head
+    mark, made, _, flags, method, _, _, crc, stored, size, name_bytes, extra_bytes, comment_bytes, _, _, outer, offset = (
+        CENTRAL.unpack(file.read(CENTRAL.size))
+    )
     if mark != b"PK\1\2":
         raise EOFError("its directory is cut short")
     # names of Unix are bytes, and packers there do not always set the flag
@@ -225,11 +225,11 @@ def _central_entry(file: IO[bytes], shift: int) -> tuple[Entry, int, int, int]:
     tail = file.read(length := name_bytes + extra_bytes + comment_bytes)
     if len(tail) < length:
         raise EOFError("its directory is cut short")
-    name, offset = tail[:name_bytes].decode(encoding, errors="surrogateescape"), rest[-1]
+    name = tail[:name_bytes].decode(encoding, "surrogateescape")
     if FULL in (size, stored, offset):
         sizes = iter(_extra64(tail[name_bytes : name_bytes + extra_bytes]))
         size, stored, offset = (next(sizes, FULL) if number == FULL else number for number in (size, stored, offset))
-    return Entry(name, size, offset + shift, stored, crc, method), rest[-2] >> 16, flags, CENTRAL.size + length
+    return Entry(name, size, offset + shift, stored, crc, method), outer >> 16, flags, CENTRAL.size + length
 
 
 def _extra64(extra: bytes) -> tuple[int, ...]:
