@@ -12,7 +12,7 @@ from benchmarks.machine import Mode
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one run of something, one value a round."""
+    """Seconds of one run of something, one value a turn."""
 
     seconds: tuple[float, ...]
 
@@ -33,11 +33,18 @@ class Timing:
 
 @dataclass(frozen=True)
 class Runner:
-    """Something to be timed, in its mode; `runs` of it make one measurement, and `before` comes before its time."""
+    """Something to be timed, in its mode.
+
+    Attributes:
+        runs: that make one measurement.
+        turns: in a round: more where the times of one thing swing more than those of others.
+        before: comes before its time.
+    """
 
     run: Callable[[], object]
     mode: Mode
     runs: int = 1
+    turns: int = 1
     before: Callable[[], object] = lambda: None
 
 
@@ -54,9 +61,9 @@ def rounds(runners: Mapping[str, Runner], count: int, warm_up: int, device: torc
                 mode = runner.mode
                 mode.enter()
                 runner.run()
-            spent = timed(runner, device)
+            spent = [timed(runner, device) for _ in range(runner.turns)]
             if number >= warm_up:
-                seconds[name].append(spent)
+                seconds[name] += spent
     return {name: Timing(tuple(values)) for name, values in seconds.items()}
 
 

@@ -28,9 +28,9 @@ OFFICIAL_SHA256 = {
     ATTRIBUTES: "f0e5da289d5ccf75ffe8811132694922b60f2af59256ed362afa03fefba324d0",
 }
 """As TensorFlow Datasets lists them for the files on the official drive."""
-LINE = re.compile(r"\s*(?!\.\.?\s)([^\s/\\:]+)\s+([012])\s*")
-"""Of the partition file: the name of a file, and the code of its split."""
 SPLIT_CODES = {"0": "train", "1": "valid", "2": "test"}
+LINE = re.compile(rf"\s*(?!\.\.?\s)([^\s/\\:]+)\s+([{''.join(SPLIT_CODES)}])\s*")
+"""Of the partition file: the name of a file, and the code of its split."""
 
 
 def open_celeba(raw: Path, labels: str, scratch: Path) -> Catalog:

@@ -114,13 +114,9 @@ def _spread(decoder: Decoder, waiting: Waiting, workers: int, target: Target) ->
         pool.shutdown(cancel_futures=True)
 
 
-def load_early(*, torch: bool) -> None:
-    """Begin to load what processes need, in the process that they come from, while this one does other work.
-
-    Args:
-        torch: whether they are expected to need it; it takes two seconds.
-    """
-    _context(torch=torch)
+def load_early() -> None:
+    """Begin to load torch in the process that others will come from, and halve images; it takes two seconds."""
+    _context(torch=True)
     forkserver.ensure_running()
 
 

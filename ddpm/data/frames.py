@@ -137,7 +137,7 @@ def plain_jpeg(content: bytes, scratch: NDArray[np.uint8] | None = None) -> NDAr
     return pixels
 
 
-@lru_cache(64)  # most files of a data set begin alike
+@lru_cache(16)  # most files of a data set begin alike
 def _bytes_of_plain(start: bytes) -> int:
     """How many bytes the pixels of a color JPEG file take that needs no rule; 0 for every other file.
 
@@ -148,9 +148,10 @@ def _bytes_of_plain(start: bytes) -> int:
     if EXIF_MARK in start:
         return 0
     try:
-        height, width, space, _ = simplejpeg.decode_jpeg_header(start)
+        about: tuple[int, int, str, str] = simplejpeg.decode_jpeg_header(start)
     except ValueError:
         return 0
+    height, width, space, _ = about
     if space != "YCbCr" or height * width > MOST_PIXELS or max(height, width) > LARGEST_ASPECT * min(height, width):
         return 0
     return 3 * height * width

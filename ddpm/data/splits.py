@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ddpm.data.catalog import Items
 
 NOTHING = "none"
+"""The selection of no item."""
 _NUMBERS = r"(?P<start>\d*):(?P<stop>\d*)"
 _PERCENT = r"(?:(?P<low>\d+(?:\.\d+)?)%)?:(?:(?P<high>\d+(?:\.\d+)?)%)?"
 _SELECTION = re.compile(rf"(?P<name>\w+)(?:(?P<slice>\[{_NUMBERS}\])|(?P<share>\[{_PERCENT}\]))?", re.ASCII)
@@ -39,10 +40,10 @@ def choose(
     Raises:
         ValueError: an unknown split, a part out of range, or an item in both selections.
     """
-    nobody = np.empty(0, dtype=np.int64)
+    no_items = np.empty(0, dtype=np.int64)
     chosen = {
         "train": select(splits, items, train, "data.train_split"),
-        "valid": nobody if valid == NOTHING else select(splits, items, valid, "data.valid_split"),
+        "valid": no_items if valid == NOTHING else select(splits, items, valid, "data.valid_split"),
     }
     shared = np.intersect1d(chosen["train"], chosen["valid"]).size
     if shared:

@@ -215,9 +215,9 @@ def _end_record64(file: IO[bytes], end: int, locator: bytes) -> tuple[int, int, 
 
 def _central_entry(file: IO[bytes], shift: int) -> tuple[Entry, int, int, int]:
     """The next entry of the directory, its mode as Unix has it (0 if unknown), its flags, and its length here."""
-    mark, made, _, flags, method, _, _, crc, stored, size, name_bytes, extra_bytes, comment_bytes, _, _, outer, offset = (
-        CENTRAL.unpack(file.read(CENTRAL.size))
-    )
+    head = CENTRAL.unpack(file.read(CENTRAL.size))
+    mark, made, _, flags, method, _, _, crc, stored, size, name_bytes, extra_bytes, comment_bytes = head[:13]
+    outer, offset = head[15:]
     if mark != b"PK\1\2":
         raise EOFError("its directory is cut short")
     # names of Unix are bytes, and packers there do not always set the flag

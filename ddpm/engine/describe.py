@@ -26,7 +26,7 @@ KEYS = (
 )
 SPLIT_KEYS = (
     *("selection", "images", "images_of_class", "mean", "std", "skipped", "handled"),
-    *("sha256", "labels_sha256", "files_sha256", "pixels_digest"),
+    *("sha256", "labels_sha256", "files_digest", "pixels_digest"),
 )
 
 
@@ -197,7 +197,7 @@ def _about(prepared: Prepared, rows: Sequence[NDArray[np.int64]], seed: int) -> 
     """What made the picture, for its text chunk."""
     kept = ("source", "name", "crop", "resample", "size", "channels", "store", "labels")
     data = {key: prepared.manifest[key] for key in kept}
-    digests = {key: prepared.entry[key] for key in SPLIT_KEYS if key.endswith("sha256")}
+    digests = {key: prepared.entry[key] for key in SPLIT_KEYS if key.endswith(("sha256", "digest"))}
     shown = {"split": prepared.name, "seed": seed, "rows": np.concatenate(rows).tolist()}
     return {
         "ddpm.data": json.dumps(data | digests, sort_keys=True),

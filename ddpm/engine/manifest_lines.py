@@ -133,10 +133,10 @@ def _split(split: Mapping[str, Any], classes: Sequence[str]) -> Iterator[Row]:
     handled = ", ".join(f"{name} {count:,}" for name, count in split["handled"].items())
     yield "handled", handled or "none was unusual"
     yield from _skipped([f"{plain(file['name'])}: {plain(file['reason'])}" for file in split["skipped"]])
-    for name in ("sha256", "labels_sha256", "files_sha256"):
-        thing = name.removesuffix("sha256").rstrip("_") or "images"
-        yield "sha256" if thing == "images" else "", f"{thing:<6}  {split[name]}"
-    yield "digest", f"pixels  {split['pixels_digest']}"
+    yield "sha256", f"images  {split['sha256']}"
+    yield "", f"labels  {split['labels_sha256']}"
+    yield "digest", f"files   {split['files_digest']}"
+    yield "", f"pixels  {split['pixels_digest']}"
 
 
 def _classes(sizes: dict[str, int], images: int) -> Iterator[Row]:

@@ -77,7 +77,7 @@ def prepare(
     scratch.mkdir(parents=True, exist_ok=True)
     if workers > 1 and _faces_are_halved(data):
         find_download(raw)  # first: nothing is loaded for what is not there
-        load_early(torch=True)
+        load_early()
     catalog = SOURCES[data.source](raw, data.labels, scratch)
     chosen = splits.choose(catalog.splits, catalog.items, data.train_split, data.valid_split)
     _require_present(raw, catalog, chosen)
@@ -230,7 +230,7 @@ def _entry(catalog: Catalog, kept: NDArray[np.int64], some: GrowingSplit, work: 
         "images_of_class": {name: int(count) for name, count in zip(catalog.classes, counts, strict=False)},
         "sha256": some.sha256,
         "labels_sha256": file_sha256(labels),
-        "files_sha256": files.hexdigest(),
+        "files_digest": files.hexdigest(),
         "pixels_digest": hashlib.sha256(digests[:, DIGEST_BYTES:].tobytes()).hexdigest(),
         "skipped": [{"name": failure.name, "reason": failure.reason} for failure in done.failures],
         "handled": dict(sorted(done.notes.items())),

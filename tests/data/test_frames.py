@@ -63,6 +63,50 @@ def test_jpeg_pixels_are_those_of_pillow(
     assert frame.notes == ()
 
 
+def with_segment(content: bytes, marker: int, data: bytes) -> bytes:
+    """A JPEG file with one more segment, before all others."""
+    return content[:2] + bytes([0xFF, marker]) + struct.pack(">H", len(data) + 2) + data + content[2:]
+
+
+@pytest.mark.parametrize("marker", [0xE2, 0xED, 0xFE])
+@pytest.mark.parametrize("data", [b"\xff\xda", b"..\xff\xda" + bytes(40), stored(Image.new("RGB", (9, 9)), "JPEG")])
+def test_what_looks_like_a_scan_hides_no_orientation(marker: int, data: bytes) -> None:
+    """Color profiles, thumbnails and comments may have any bytes."""
+    noise = Image.fromarray(np.random.default_rng(3).integers(0, 256, (24, 16, 3), dtype=np.uint8))
+    for orientation in (1, 6):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        plain = stored(noise, "JPEG", exif=exif.tobytes())
+        frame = open_frame(with_segment(plain, marker, data))
+        assert ("rotated" in frame.notes) == (orientation == 6)
+        np.testing.assert_array_equal(np.asarray(frame.image("RGB")), np.asarray(open_frame(plain).image("RGB")))
+    bare = stored(noise, "JPEG")
+    found = open_frame(with_segment(bare, marker, data))
+    np.testing.assert_array_equal(np.asarray(found.image("RGB")), np.asarray(Image.open(io.BytesIO(bare))))
+
+
+def test_files_that_begin_alike_are_told_apart() -> None:
+    """The first of them has been looked at, and is remembered."""
+    start = Image.new("RGB", (16, 8), "gray")
+    whole, other = stored(start, "JPEG"), stored(Image.new("RGB", (16, 8), "red"), "JPEG")
+    assert whole[:40] == other[:40]
+    for _ in range(2):
+        for content, level in ((whole, 128), (other, 254)):
+            assert np.asarray(open_frame(content).image("RGB"))[0, 0, 0] == level
+        with pytest.raises(DAMAGE), strictly():
+            open_frame(whole[:-20])
+
+
+def test_pixels_lie_in_given_memory_where_it_is_large_enough(rgb: Image.Image) -> None:
+    content = stored(rgb, "JPEG")
+    scratch = np.empty(rgb.width * rgb.height * 3, np.uint8)
+    for memory, shared in ((scratch, True), (scratch[1:], False)):
+        frame = open_frame(content, memory)
+        assert isinstance(frame.source, np.ndarray)
+        assert np.shares_memory(frame.source, memory) == shared
+        np.testing.assert_array_equal(frame.source, np.asarray(Image.open(io.BytesIO(content))))
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_exif_orientation_is_applied(orientation: int, kind: str) -> None:

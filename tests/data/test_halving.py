@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ddpm.data.catalog import Item
-from ddpm.data.decoder import Decoder
+from ddpm.data.decoder import BLOCK_IMAGES, Decoder
 from ddpm.engine import prepare as room
 from ddpm.engine.halving import halve
 from ddpm.experiment.params import DataParams
@@ -98,9 +98,9 @@ def test_torch_loads_early_where_faces_are_halved(
     early: bool,
 ) -> None:
     calls: list[object] = []
-    monkeypatch.setattr(room, "load_early", lambda **asked: calls.append(asked))
+    monkeypatch.setattr(room, "load_early", lambda: calls.append(True))
     data = data_params(**{"image_size": 64} | changes)
-    for raw, expected in ((tmp_path / "nowhere", []), (tmp_path, [{"torch": True}] * early)):
+    for raw, expected in ((tmp_path / "nowhere", []), (tmp_path, [True] * early)):
         with pytest.raises(ValueError, match="must be here"):
             room.prepare(data, raw, tmp_path / "out", tmp_path / "work", workers=workers)
         assert calls == expected
@@ -111,23 +111,24 @@ def decoder(frames: Pixels, height: int, width: int, how: Callable[[Pixels], Pix
 
 
 def test_only_what_is_halved_is_handed_over() -> None:
-    frames = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), dtype=np.uint8)
-    items = [Item(str(number), (number,)) for number in range(len(frames))]
+    count = 2 * BLOCK_IMAGES + 8
+    frames = np.random.default_rng(0).integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
+    items = [Item(str(number), (number,)) for number in range(count)]
     handed: list[int] = []
 
-    def count(images: Pixels) -> Pixels:
+    def noted(images: Pixels) -> Pixels:
         handed.append(len(images))
         return halve(images)
 
-    halving, other = decoder(frames, 8, 8, count), decoder(frames, 6, 6, count)
+    halving, other = decoder(frames, 8, 8, noted), decoder(frames, 6, 6, noted)
     assert halving.halves(items[0])
     assert not other.halves(items[0])
     np.testing.assert_array_equal(halving(items).images, by_pillow(frames))
-    assert handed == [16, 16, 8]
+    assert handed == [BLOCK_IMAGES, BLOCK_IMAGES, 8]
     images = other(items).images
     assert images is not None
-    assert images.shape == (40, 6, 6, 3)
-    assert handed == [16, 16, 8]
+    assert images.shape == (count, 6, 6, 3)
+    assert handed == [BLOCK_IMAGES, BLOCK_IMAGES, 8]
 
 
 def test_other_pixels_than_those_of_pillow_are_refused() -> None:

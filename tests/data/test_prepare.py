@@ -265,7 +265,7 @@ def test_digests_of_files_and_pixels_do_not_depend_on_how_they_are_packed_or_sto
     one = prepare(data_params(), zipped, tmp_path / "one")["splits"]
     two = prepare(data_params(store="encoded"), folder, tmp_path / "two")["splits"]
     for split in ("train", "valid"):
-        assert one[split]["files_sha256"] == two[split]["files_sha256"]
+        assert one[split]["files_digest"] == two[split]["files_digest"]
         assert one[split]["pixels_digest"] == two[split]["pixels_digest"]
     assert one["train"]["sha256"] != two["train"]["sha256"]
     np.testing.assert_array_equal(

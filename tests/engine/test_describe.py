@@ -22,7 +22,7 @@ PETS = ("cat", "dog", "a fish")
 
 def entry(labels: Sequence[int], classes: Sequence[str], channels: int) -> dict[str, Any]:
     counts = np.bincount(np.array(labels, dtype=int), minlength=len(classes)).tolist()
-    digests = ("sha256", "labels_sha256", "files_sha256", "pixels_digest")
+    digests = ("sha256", "labels_sha256", "files_digest", "pixels_digest")
     return {
         "selection": "all[0:90%]" if labels else "none",
         "images": len(labels),
@@ -114,8 +114,8 @@ train         100 images, selection all[0:90%]
   skipped     none
   sha256      images  {DIGEST}
               labels  {DIGEST}
-              files   {DIGEST}
-  digest      pixels  {DIGEST}
+  digest      files   {DIGEST}
+              pixels  {DIGEST}
 
 valid         0 images, selection none
 
@@ -212,7 +212,7 @@ def test_the_same_images_give_the_same_bytes(make: Make, tmp_path: Path) -> None
     written = [(tmp_path / f"{name}.png").read_bytes() for name in "abc"]
     assert written[0] == written[1] != written[2]
     data = json.loads(read_about(tmp_path / "a.png")["ddpm.data"])
-    assert (data["source"], data["crop"], data["files_sha256"]) == ("folder", "short-side", DIGEST)
+    assert (data["source"], data["crop"], data["files_digest"]) == ("folder", "short-side", DIGEST)
     assert str(tmp_path).encode() not in written[0]
 
 

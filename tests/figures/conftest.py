@@ -86,7 +86,7 @@ def write_manifest(folder: Path, shape: tuple[int, int, int]) -> None:
     """What `prepare` would say about these images."""
     height, width, channels = shape
     classes = [str(digit) for digit in range(10)]
-    keys = ("labels_sha256", "files_sha256", "pixels_digest", "skipped", "handled")
+    keys = ("labels_sha256", "files_digest", "pixels_digest", "skipped", "handled")
     splits = {
         split: {
             "selection": split,
