@@ -18,8 +18,6 @@ from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from threadpoolctl import threadpool_limits
-
 from ddpm.data.catalog import Items
 from ddpm.data.decoder import Chunk, Decoder, Pixels
 
@@ -123,13 +121,12 @@ def load_early() -> None:
 def _context(*, torch: bool) -> BaseContext:
     """Processes come from one that has loaded all they need; a fork of this one would copy the locks of its threads."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "ddpm.data.nursery", *(["torch"] if torch else [])])
+    context.set_forkserver_preload(["ddpm.data.nursery", __name__, *(["torch"] if torch else [])])
     return context
 
 
 def _start(decoder: Decoder, target: Target) -> None:
     _worker.decoder, _worker.target = decoder, target
-    threadpool_limits(1)  # there is a process for every core
     gc.freeze()  # what is loaded stays: to look through it for garbage again and again would cost a hundredth
     gc.enable()
     threading.Thread(target=_leave_with_parent, daemon=True).start()

@@ -17,6 +17,8 @@ from ddpm.data.catalog import Item
 STORED, DEFLATED = 0, 8
 END, END64, LOCATOR64 = struct.Struct("<4s4H2LH"), struct.Struct("<4sQ2H2L4Q"), struct.Struct("<4sLQL")
 CENTRAL, LOCAL = struct.Struct("<4s6H3L5H2L"), struct.Struct("<4s5H3L2H")
+LOCAL_LENGTHS = struct.Struct("<26x2H")
+"""Of a local header: the bytes of its name and of its extra field."""
 ENCRYPTED, UTF8, UNIX = 0x1, 0x800, (3, 19)
 FULL = 0xFFFFFFFF
 """In a field of 4 bytes: the number stands in the zip64 extra field."""
@@ -161,7 +163,7 @@ def _data_start(item: Item, head: bytes) -> int:
     """Where the data of an entry begin, counted from where its local header does."""
     if len(head) < LOCAL.size or not head.startswith(b"PK\3\4"):
         raise ValueError(f"no entry where the directory places {item.name}")
-    *_, name_bytes, extra_bytes = LOCAL.unpack_from(head)
+    name_bytes, extra_bytes = LOCAL_LENGTHS.unpack_from(head)
     start: int = LOCAL.size + name_bytes + extra_bytes
     return start
 
