@@ -66,7 +66,7 @@ class Items:
     def names(self) -> Iterator[str]:
         """All names, one after another."""
         text = self._text
-        return (text[first:last].decode("utf-8", "surrogateescape") for first, last in pairwise(self._ends.data))
+        return (text[first:last].decode(errors="surrogateescape") for first, last in pairwise(self._ends.data))
 
     def __iter__(self) -> Iterator[Item]:
         """All items, as a reader wants them."""

@@ -23,7 +23,7 @@ from ddpm.data.encoded import encode
 from ddpm.data.frames import DAMAGE, Frame, from_pixels, open_frame, require_same_pixels, strictly
 
 DIGEST_BYTES = 16
-"""Of the XXH3 of an item's file, and of that of its prepared pixels: both tell any number of images apart."""
+"""Of XXH3, which an item's file has, and its prepared pixels: it tells any number of images apart."""
 BLOCK_IMAGES, BLOCK_BYTES = 64, 2**20
 """A block has as many images as both allow, and at least one."""
 SCRATCH_BYTES = 2**18

@@ -49,7 +49,7 @@ PNG_START, PNG_DEPTH = b"\x89PNG\r\n\x1a\n", 24
 """A PNG, and where it states its bits per channel: Pillow cuts 16 of them down to 8 and does not say so."""
 JPEG_START, EXIF_MARK = b"\xff\xd8\xff", b"Exif\0\0"
 JPEG_SCAN, SCAN_BYTES = b"\xff\xda", 14
-"""Where a JPEG file has told all about itself: with the header of the scan, of three colors."""
+"""Of the first scan: its mark, and the bytes of its header with three colors. They end what a file says of itself."""
 ORIENTATION = 0x0112
 MOST_PIXELS = Image.MAX_IMAGE_PIXELS or 0
 LARGEST_ASPECT = 64

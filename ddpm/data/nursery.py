@@ -9,6 +9,6 @@ import gc
 import os
 
 gc.disable()  # workers enable it
+# there is a process for every core; libraries read this when they are loaded, and start no threads then
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-"""There is a process for every core. Libraries read this when they are loaded, and start no threads then."""
 atexit.register(os._exit, 0)

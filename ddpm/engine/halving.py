@@ -39,7 +39,6 @@ def halve(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
     _, height, width, _ = images.shape
     assert height <= width
-    torch.set_num_threads(1)  # there is a process for every core
     planes = torch.from_numpy(images).permute(0, 3, 1, 2)
     halves = interpolate(planes, size=(height // 2, width // 2), mode="bilinear", antialias=True)
     pixels: NDArray[np.uint8] = halves.permute(0, 2, 3, 1).numpy()
